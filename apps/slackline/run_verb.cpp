@@ -1,0 +1,87 @@
+#include <slackline/config.h>
+#include <slackline/registry.h>
+#include <slackline/run.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <iostream>
+#include <stop_token>
+#include <thread>
+
+#include <unistd.h>
+
+#include "verbs.h"
+
+namespace slackline::app {
+namespace {
+
+/// Turns the first SIGINT or SIGTERM into a request to stop, and lets the second end the process.
+///
+/// The signals are blocked in every thread and taken by one that waits for them, so that stopping
+/// may do more than a signal handler is allowed to. Make it before any other thread.
+class SignalWatch {
+ public:
+  SignalWatch() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGINT);
+    sigaddset(&signals_, SIGTERM);
+    sigaddset(&signals_, SIGUSR1);  // ends the watch itself
+    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+    thread_ = std::thread([this] { watch(); });
+  }
+  ~SignalWatch() {
+    pthread_kill(thread_.native_handle(), SIGUSR1);
+    thread_.join();
+  }
+  SignalWatch(const SignalWatch&) = delete;
+  SignalWatch& operator=(const SignalWatch&) = delete;
+
+  [[nodiscard]] std::stop_token token() const { return source_.get_token(); }
+
+ private:
+  void watch() {
+    for (;;) {
+      int signal = 0;
+      if (sigwait(&signals_, &signal) != 0 || signal == SIGUSR1) return;
+      if (source_.stop_requested()) ::_exit(128 + signal);
+      source_.request_stop();
+    }
+  }
+
+  sigset_t signals_{};
+  std::stop_source source_;
+  std::thread thread_;
+};
+
+}  // namespace
+
+ExitCode run_verb(const ConfigArguments& arguments, const std::string& dir) {
+  const SignalWatch signals;
+  Registry registry(Registry::default_search_path());
+  const Config config = Config::load({arguments.file, arguments.set}, registry);
+  RunControl control{.out = std::cout,
+                     .is_terminal = ::isatty(STDOUT_FILENO) == 1,
+                     .stop = signals.token(),
+                     .dir = dir};
+  const RunOutcome outcome = run(config, control);
+  if (outcome.exit_code == ExitCode::kInterrupted) {
+    std::cout << "interrupted after " << outcome.steps << " steps\n";
+  }
+  return outcome.exit_code;
+}
+
+ExitCode check_verb(const ConfigArguments& arguments) {
+  Registry registry(Registry::default_search_path());
+  const Config config = Config::load({arguments.file, arguments.set}, registry);
+  check(config);
+  std::cout << arguments.file << ": ok\n";
+  return ExitCode::kOk;
+}
+
+ExitCode show_verb(const ConfigArguments& arguments, bool origins) {
+  Registry registry(Registry::default_search_path());
+  std::cout << Config::load({arguments.file, arguments.set}, registry).to_toml(origins);
+  return ExitCode::kOk;
+}
+
+}  // namespace slackline::app

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <slackline/bad_samples.h>
+#include <slackline/batch.h>
+#include <slackline/source.h>
+#include <slackline/transform.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace slackline {
+
+/// What a BatchReader reads, and how.
+struct BatchReaderPlan {
+  Source* source = nullptr;
+  std::vector<const Transform*> transforms;  ///< prepared; the first decodes
+  std::vector<std::string> transform_names;  ///< for errors; one for each transform
+  ImageShape shape;
+  std::int32_t batch_size = 1;
+  std::int32_t num_classes = 1;  ///< a label outside 0..num_classes-1 makes a bad sample
+  std::int32_t workers = 1;
+  std::int32_t batches_ahead = 2;  ///< filled or being filled, beyond those that are lent
+  bool drop_remainder = true;
+  std::uint64_t seed = 0;
+  std::uint32_t first_epoch = 0;
+  std::uint32_t epochs = 1;
+  std::uint32_t shard_index = 0;
+  std::uint32_t shard_count = 1;
+};
+
+/// Where the time of the workers went since the start, summed over them.
+struct InputTimes {
+  std::chrono::nanoseconds read{};  ///< in Source::next(): I/O, checksums, shuffling
+  std::chrono::nanoseconds turn{};  ///< waiting for another worker's turn at the source
+  std::vector<std::chrono::nanoseconds> transforms;  ///< in each Transform::apply()
+  std::chrono::nanoseconds idle{};                   ///< waiting for room: the consumer is slower
+  std::chrono::nanoseconds batching{};               ///< everything else: the framework's own cost
+  std::uint64_t samples = 0;                         ///< records that became samples
+  std::uint64_t record_bytes = 0;
+  std::uint64_t batches = 0;  ///< delivered
+  std::int32_t buffers = 0;   ///< host batches allocated so far
+
+  /// What was added since `earlier`. `buffers` stays what it is.
+  [[nodiscard]] SLACKLINE_API InputTimes since(const InputTimes& earlier) const;
+  /// Adds everything but `buffers`.
+  SLACKLINE_API InputTimes& operator+=(const InputTimes& other);
+};
+
+/// Source and Transforms on worker threads, filling host batches: the beginning of every run's
+/// stream of batches.
+///
+/// There is no queue of records and no thread that deals them out. A worker takes its turn at the
+/// Source, which gives it a record and the next free slot; it then decodes into that slot while
+/// others take theirs. So batches are filled in the order of the data, and pixels go from the
+/// decoder to their final place. The result is the same for any number of workers.
+///
+/// Lifecycle  as BatchStream. Epochs follow each other without a gap; a batch never mixes two.
+/// Threads    as BatchStream; times() from any.
+/// Errors     next() throws, in the place in the order where it happened: DataError for a bad
+///            sample that the policy does not allow, whatever else source or transforms threw.
+class SLACKLINE_API BatchReader final : public BatchStream {
+ public:
+  /// Starts the workers. `account` receives bad samples during next(), and decides what is done
+  /// about them; it, the source and the transforms must outlive this.
+  BatchReader(BatchReaderPlan plan, BadSampleAccount& account);
+  ~BatchReader() override;
+
+  [[nodiscard]] const Batch* next() override;
+  void give_back(const Batch* batch) noexcept override;
+  void cancel() noexcept override;
+
+  [[nodiscard]] InputTimes times() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace slackline

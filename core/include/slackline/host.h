@@ -1,0 +1,24 @@
+#pragma once
+
+#include <slackline/export.h>
+
+#include <string_view>
+
+namespace slackline {
+
+/// What the running program offers a plugin, given to its constructor: `Plugin(Options, Host&)`.
+///
+/// Threads    any.
+class SLACKLINE_API Host {
+ public:
+  virtual ~Host();
+
+  /// A derived setting or a measurement that belongs into the results under the plugin's name, as
+  /// it really was. The last value of a name counts. `unit` may be empty.
+  virtual void report(std::string_view name, double value, std::string_view unit) = 0;
+
+  /// Something the user should know that is no error: shown once, and kept with the results.
+  virtual void warn(std::string_view message) = 0;
+};
+
+}  // namespace slackline

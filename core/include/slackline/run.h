@@ -1,0 +1,53 @@
+#pragma once
+
+#include <slackline/config.h>
+#include <slackline/error.h>
+#include <slackline/file_ops.h>
+#include <slackline/metrics.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <ostream>
+#include <stop_token>
+#include <vector>
+
+namespace slackline {
+
+/// What surrounds a run.
+struct RunControl {
+  std::ostream& out;          ///< progress and the verdict
+  bool is_terminal = false;   ///< a progress line that overwrites itself, or plain lines
+  std::stop_token stop;       ///< when requested, the run ends after the step it is in
+  std::filesystem::path dir;  ///< instead of [run] dir, if not empty
+  FileOps& files = system_file_ops();
+};
+
+/// Loss and accuracy over a whole held-out set.
+struct SLACKLINE_API Evaluation {
+  std::uint32_t epochs_trained = 0;
+  StepSums sums;
+  double wall_s = 0;
+
+  [[nodiscard]] double loss() const;      ///< mean cross-entropy in nats
+  [[nodiscard]] double accuracy() const;  ///< 0..1
+};
+
+/// What a run came to. The whole of it is in the run directory's result.json.
+struct RunOutcome {
+  ExitCode exit_code = ExitCode::kOk;
+  std::filesystem::path dir;
+  std::uint64_t steps = 0;
+  Throughput throughput;  ///< without the warm-up
+  std::vector<Evaluation> evaluations;
+};
+
+/// Makes every object that run() would make, connects nothing and trains nothing. Throws one
+/// ConfigError that lists everything that is wrong.
+SLACKLINE_API void check(const Config& config);
+
+/// Trains as the configuration says and writes resolved.toml, steps.jsonl and result.json into the
+/// run directory. An error in mid-run is written there too, and thrown.
+SLACKLINE_API RunOutcome run(const Config& config, RunControl& control);
+
+}  // namespace slackline

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <slackline/options.h>
+#include <slackline/transform.h>
+
+#include <array>
+#include <cstdint>
+
+namespace slackline {
+
+// The tables of a configuration that are core's own. Everything else in it belongs to plugins.
+
+/// [run]: how long, how it is measured, where the results go.
+struct RunOptions {
+  std::int64_t seed = 1;
+  std::int32_t epochs = 1;
+  std::int64_t steps = 0;
+  std::int64_t warmup_steps = 10;
+  std::int32_t log_steps = 10;
+  std::int32_t steps_in_flight = 1;
+  Path dir;
+
+  SLACKLINE_API static OptionTable<RunOptions> table();
+};
+
+enum class BadSamplePolicy { kFail, kSkip, kSubstitute };
+
+/// [input]: the shape of batches and who fills them.
+struct InputOptions {
+  std::int32_t batch_size = 32;
+  std::array<std::int32_t, 2> image_size{224, 224};
+  std::int32_t num_classes = 1001;
+  std::int32_t workers = 0;
+  std::int32_t batches_ahead = 2;
+  bool drop_remainder = true;
+  BadSamplePolicy on_bad_sample = BadSamplePolicy::kFail;
+  std::int64_t max_bad_samples = 0;
+  std::uint32_t shard_index = 0;
+  std::uint32_t shard_count = 1;
+
+  [[nodiscard]] ImageShape shape() const { return {image_size[0], image_size[1], 3}; }
+  SLACKLINE_API static OptionTable<InputOptions> table();
+};
+
+/// [optimizer]: SGD with momentum.
+struct OptimizerOptions {
+  double learning_rate = 0.01;
+  double momentum = 0.9;
+
+  SLACKLINE_API static OptionTable<OptimizerOptions> table();
+};
+
+/// [eval]: accuracy on held-out data.
+struct EvalOptions {
+  std::int32_t every_epochs = 1;
+
+  SLACKLINE_API static OptionTable<EvalOptions> table();
+};
+
+}  // namespace slackline

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <slackline/batch.h>
+#include <slackline/model.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace slackline {
+
+/// Makes the replicas of the configured model.
+class SLACKLINE_API ModelFactory {
+ public:
+  virtual ~ModelFactory();
+  [[nodiscard]] virtual std::unique_ptr<Model> make_model() = 0;
+};
+
+enum class StepKind : std::uint32_t { kTrain = 0, kEvaluate = 1 };
+
+/// What to do with the batches of one step.
+struct StepPlan {
+  StepKind kind = StepKind::kTrain;
+  UpdateRule rule;  ///< only for kTrain
+};
+
+/// Owns the devices and the replicas on them, hands each its batch and keeps replicas in step.
+///
+/// Lifecycle  construct, build(), upload() once for each device and stream, then submit() and
+///            finish() in turns. Every submitted step must be finished before destruction.
+/// Threads    one caller at a time for all methods; the streams as BatchStream says.
+/// Errors     those of the model, rethrown by finish() for the step they happened in; a device
+///            that failed gives DeviceError.
+class SLACKLINE_API Strategy {
+ public:
+  static constexpr const char* kKind = "strategy";
+  static constexpr std::uint32_t kInterfaceVersion = 1;
+
+  Strategy() = default;
+  Strategy(const Strategy&) = delete;
+  Strategy& operator=(const Strategy&) = delete;
+  virtual ~Strategy();
+
+  /// Batches for each step, one for each device. Constant.
+  [[nodiscard]] virtual std::int32_t device_count() const = 0;
+
+  /// Makes a replica on each device. `spec.max_batch_size` is for one device; `spec.device` is
+  /// filled in here.
+  virtual void build(ModelFactory& factory, const ModelSpec& spec) = 0;
+
+  /// A stream of the same batches in the memory of `device`. `host` must outlive it.
+  [[nodiscard]] virtual std::unique_ptr<BatchStream> upload(BatchStream& host,
+                                                            std::int32_t device) = 0;
+
+  /// Starts a step on one batch for each device, in device order; returns once enqueued. The
+  /// batches are borrowed until the finish() of this step. Replicas that have no batch at an
+  /// uneven end get nullptr.
+  virtual void submit(std::span<const Batch* const> batches, const StepPlan& plan) = 0;
+
+  /// Waits for the oldest step that is not finished, and returns its sums over all devices.
+  [[nodiscard]] virtual StepSums finish() = 0;
+};
+
+}  // namespace slackline

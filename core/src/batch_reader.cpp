@@ -1,0 +1,420 @@
+#include <slackline/batch_reader.h>
+#include <slackline/error.h>
+#include <slackline/stopwatch.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cassert>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "host_batch.h"
+#include "thread_name.h"
+
+namespace slackline {
+namespace {
+
+using std::chrono::nanoseconds;
+
+/// Nanoseconds that one worker adds to and anybody may read.
+class TimeCounter {
+ public:
+  void add(Stopwatch::Clock::duration time) noexcept {
+    // One writer: no atomic addition needed.
+    value_.store(get().count() + std::chrono::duration_cast<nanoseconds>(time).count(),
+                 std::memory_order_relaxed);
+  }
+  [[nodiscard]] nanoseconds get() const noexcept {
+    return nanoseconds(value_.load(std::memory_order_relaxed));
+  }
+
+ private:
+  std::atomic<std::int64_t> value_{0};
+};
+
+/// What one worker counts. On cache lines of its own.
+struct alignas(64) WorkerCounters {
+  explicit WorkerCounters(std::size_t transform_count) : transforms(transform_count) {}
+
+  TimeCounter read, turn, idle, batching;
+  std::vector<TimeCounter> transforms;
+  std::atomic<std::uint64_t> samples{0};
+  std::atomic<std::uint64_t> record_bytes{0};
+};
+
+BadSample bad_record(std::uint32_t epoch, const Record& record, const DataError& error) {
+  BadSample bad{.epoch = epoch,
+                .file = std::string(record.file),
+                .offset = record.offset,
+                .key = error.key(),
+                .reason = {}};
+  bad.reason = text(bad.file.empty() ? "record " : bad.file + ": record at byte ",
+                    bad.file.empty() ? record.id : record.offset, ": ",
+                    bad.key.empty() ? "" : bad.key + ": ", error.what());
+  return bad;
+}
+
+}  // namespace
+
+class BatchReader::Impl {
+ public:
+  Impl(BatchReaderPlan plan, BadSampleAccount& account)
+      : plan_(std::move(plan)), account_(account), epoch_(plan_.first_epoch) {
+    for (std::int32_t i = 0; i < plan_.workers; ++i) {
+      counters_.push_back(std::make_unique<WorkerCounters>(plan_.transforms.size()));
+    }
+    for (std::int32_t i = 0; i < plan_.workers; ++i) {
+      threads_.emplace_back([this, i] {
+        name_this_thread(text("input ", i));
+        work(*counters_[static_cast<std::size_t>(i)]);
+      });
+    }
+  }
+
+  ~Impl() {
+    cancel();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  const Batch* next();
+  void give_back(const Batch* batch) noexcept;
+  void cancel() noexcept;
+  [[nodiscard]] InputTimes times() const;
+
+ private:
+  /// A record and the slot that it is for.
+  struct Turn {
+    HostBatch* batch = nullptr;
+    std::int32_t slot = 0;
+    Record record;
+  };
+
+  void work(WorkerCounters& counters);
+  bool take_turn(Turn& turn, WorkerCounters& counters, Stopwatch& watch);
+  void fill(const Turn& turn, WorkerCounters& counters, Scratch& scratch, Stopwatch& watch);
+
+  // With turn_mutex_ held.
+  bool read(Record& record, std::optional<BadSample>& bad);
+  void start_epoch();
+  void end_epoch();
+  bool open_batch(WorkerCounters& counters, Stopwatch& watch);
+  void seal();
+
+  void complete(HostBatch& batch);
+  void recycle(HostBatch& batch) noexcept;
+
+  const BatchReaderPlan plan_;
+  BadSampleAccount& account_;
+
+  // The turn: whoever holds it reads the next record and takes the next slot.
+  std::mutex turn_mutex_;
+  HostBatch* current_ = nullptr;  ///< being filled
+  std::uint32_t epoch_;
+  bool epoch_started_ = false;
+  bool ended_ = false;  ///< nothing more to read
+  std::uint64_t next_index_ = 0;
+  std::atomic<std::int64_t> waited_for_room_ns_{0};
+
+  // The batches: in whose hands each is.
+  mutable std::mutex state_mutex_;
+  std::condition_variable room_, ready_;
+  std::vector<std::unique_ptr<HostBatch>> all_;
+  std::vector<HostBatch*> free_;
+  std::deque<HostBatch*> open_;  ///< being filled or waiting for next(), in order
+  bool no_more_ = false;         ///< nothing will be added to open_
+  std::atomic<bool> cancelled_{false};
+  std::uint64_t delivered_ = 0;
+
+  std::vector<std::unique_ptr<WorkerCounters>> counters_;
+  std::vector<std::thread> threads_;  // last: they use all of the above
+};
+
+void BatchReader::Impl::work(WorkerCounters& counters) {
+  Scratch scratch;
+  Stopwatch watch;
+  for (;;) {
+    Turn turn;
+    const std::int64_t waited_before = waited_for_room_ns_.load(std::memory_order_relaxed);
+    {
+      const std::lock_guard lock(turn_mutex_);
+      // While another worker waited for room, this one did too, if in another queue.
+      const nanoseconds waited = watch.lap();
+      const nanoseconds for_room = std::min(
+          waited, nanoseconds(waited_for_room_ns_.load(std::memory_order_relaxed) - waited_before));
+      counters.idle.add(for_room);
+      counters.turn.add(waited - for_room);
+      if (!take_turn(turn, counters, watch)) return;
+    }
+    counters.batching.add(watch.lap());
+    fill(turn, counters, scratch, watch);
+    plan_.source->give_back(turn.record);
+    if (turn.batch->let_go()) complete(*turn.batch);
+    counters.batching.add(watch.lap());
+  }
+}
+
+/// Reads the next record and takes the next slot. False when there is nothing left to do.
+bool BatchReader::Impl::take_turn(Turn& turn, WorkerCounters& counters, Stopwatch& watch) {
+  while (!ended_ && !cancelled_.load(std::memory_order_relaxed)) {
+    std::optional<BadSample> bad;
+    std::exception_ptr fatal;
+    bool got = false;
+    try {
+      got = read(turn.record, bad);
+    } catch (...) {
+      fatal = std::current_exception();
+    }
+    counters.read.add(watch.lap());
+
+    const bool needs_slot = got || bad.has_value() || fatal != nullptr;
+    if (needs_slot && current_ == nullptr && !open_batch(counters, watch)) {
+      if (got) plan_.source->give_back(turn.record);
+      return false;
+    }
+    if (fatal != nullptr) {
+      current_->fail(current_->filled, fatal);
+      ended_ = true;
+      seal();
+      break;
+    }
+    if (!got && !bad.has_value()) {
+      end_epoch();
+      continue;
+    }
+
+    turn.batch = current_;
+    turn.slot = current_->filled++;
+    current_->hold();
+    if (current_->filled == plan_.batch_size) seal();
+    if (got) return true;
+    turn.batch->mark_bad(turn.slot, std::move(*bad));
+    if (turn.batch->let_go()) complete(*turn.batch);
+  }
+  if (ended_) {
+    const std::lock_guard lock(state_mutex_);
+    no_more_ = true;
+    ready_.notify_all();
+  }
+  return false;
+}
+
+/// The next record of the epoch; false at its end or if it is damaged, and then `bad` says so.
+bool BatchReader::Impl::read(Record& record, std::optional<BadSample>& bad) {
+  record = {};
+  if (!epoch_started_) start_epoch();
+  try {
+    return plan_.source->next(record);
+  } catch (const DataError& error) {
+    bad = BadSample{.epoch = epoch_,
+                    .file = std::string(record.file),
+                    .offset = record.offset,
+                    .key = error.key(),
+                    .reason = error.what()};
+    return false;
+  }
+}
+
+void BatchReader::Impl::start_epoch() {
+  plan_.source->start_epoch({.seed = plan_.seed,
+                             .epoch = epoch_,
+                             .shard_index = plan_.shard_index,
+                             .shard_count = plan_.shard_count});
+  epoch_started_ = true;
+}
+
+void BatchReader::Impl::end_epoch() {
+  if (current_ != nullptr) {
+    current_->discard = plan_.drop_remainder;
+    seal();
+  }
+  ++epoch_;
+  epoch_started_ = false;
+  ended_ = epoch_ == plan_.first_epoch + plan_.epochs;
+}
+
+/// Waits for room and opens the batch of the next slots. False if cancelled.
+bool BatchReader::Impl::open_batch(WorkerCounters& counters, Stopwatch& watch) {
+  std::unique_lock lock(state_mutex_);
+  room_.wait(lock, [this] {
+    return cancelled_.load(std::memory_order_relaxed) ||
+           std::cmp_less(open_.size(), plan_.batches_ahead);
+  });
+  const nanoseconds waited = watch.lap();
+  counters.idle.add(waited);
+  waited_for_room_ns_.fetch_add(waited.count(), std::memory_order_relaxed);
+  if (cancelled_.load(std::memory_order_relaxed)) return false;
+
+  if (free_.empty()) {
+    all_.push_back(std::make_unique<HostBatch>(plan_.shape, plan_.batch_size));
+    free_.push_back(all_.back().get());
+  }
+  current_ = free_.back();
+  free_.pop_back();
+  current_->open(epoch_, next_index_++);
+  open_.push_back(current_);
+  return true;
+}
+
+/// No more slots of the current batch are handed out.
+void BatchReader::Impl::seal() {
+  HostBatch& batch = *std::exchange(current_, nullptr);
+  if (batch.let_go()) complete(batch);
+}
+
+void BatchReader::Impl::fill(const Turn& turn, WorkerCounters& counters, Scratch& scratch,
+                             Stopwatch& watch) {
+  const std::uint32_t epoch = turn.batch->view().epoch;
+  SampleSlot slot = turn.batch->slot(turn.slot);
+  TransformContext context{
+      .sample = {.seed = plan_.seed, .sample_id = turn.record.id, .epoch = epoch},
+      .op = 0,
+      .scratch = scratch};
+  try {
+    for (; context.op < plan_.transforms.size(); ++context.op) {
+      scratch.reset();
+      plan_.transforms[context.op]->apply(turn.record, slot, context);
+      counters.transforms[context.op].add(watch.lap());
+    }
+    if (slot.label < 0 || slot.label >= plan_.num_classes) {
+      throw DataError("label", text("class ", slot.label, " is not in 0..", plan_.num_classes - 1,
+                                    " ([input] num_classes is ", plan_.num_classes, ")"));
+    }
+    turn.batch->set_label(turn.slot, slot.label);
+    counters.samples.fetch_add(1, std::memory_order_relaxed);
+    counters.record_bytes.fetch_add(turn.record.bytes.size(), std::memory_order_relaxed);
+  } catch (const DataError& error) {
+    turn.batch->mark_bad(turn.slot, bad_record(epoch, turn.record, error));
+  } catch (const Error&) {
+    turn.batch->fail(turn.slot, std::current_exception());
+  } catch (const std::exception& error) {
+    turn.batch->fail(turn.slot, std::make_exception_ptr(PluginError(
+                                    text(plan_.transform_names[context.op], ": ", error.what()))));
+  }
+}
+
+void BatchReader::Impl::complete(HostBatch& batch) {
+  batch.finish(batch.filled, account_.policy());
+  const std::lock_guard lock(state_mutex_);
+  batch.complete = true;
+  if (open_.front() == &batch) ready_.notify_all();
+}
+
+const Batch* BatchReader::Impl::next() {
+  for (;;) {
+    HostBatch* batch = nullptr;
+    {
+      std::unique_lock lock(state_mutex_);
+      ready_.wait(lock, [this] {
+        return cancelled_.load(std::memory_order_relaxed) ||
+               (open_.empty() ? no_more_ : open_.front()->complete);
+      });
+      if (cancelled_.load(std::memory_order_relaxed) || open_.empty()) return nullptr;
+      batch = open_.front();
+      open_.pop_front();
+      batch->lent = true;
+      room_.notify_one();
+    }
+    try {
+      for (BadSample& bad : batch->take_bad_samples()) account_.add(std::move(bad));
+      if (batch->error() != nullptr) std::rethrow_exception(batch->error());
+    } catch (...) {
+      recycle(*batch);
+      cancel();
+      throw;
+    }
+    if (!batch->discard && batch->view().size > 0) {
+      const std::lock_guard lock(state_mutex_);
+      ++delivered_;
+      return &batch->view();
+    }
+    recycle(*batch);
+  }
+}
+
+void BatchReader::Impl::give_back(const Batch* batch) noexcept {
+  HostBatch* found = nullptr;
+  {
+    const std::lock_guard lock(state_mutex_);
+    for (const auto& candidate : all_) {
+      if (&candidate->view() == batch) found = candidate.get();
+    }
+  }
+  assert(found != nullptr && found->lent && "give_back() of a batch that was not lent");
+  recycle(*found);
+}
+
+void BatchReader::Impl::recycle(HostBatch& batch) noexcept {
+  const std::lock_guard lock(state_mutex_);
+  batch.lent = false;
+  free_.push_back(&batch);
+}
+
+void BatchReader::Impl::cancel() noexcept {
+  const std::lock_guard lock(state_mutex_);
+  cancelled_.store(true, std::memory_order_relaxed);
+  room_.notify_all();
+  ready_.notify_all();
+}
+
+InputTimes BatchReader::Impl::times() const {
+  InputTimes sum;
+  sum.transforms.resize(plan_.transforms.size());
+  for (const auto& worker : counters_) {
+    sum.read += worker->read.get();
+    sum.turn += worker->turn.get();
+    sum.idle += worker->idle.get();
+    sum.batching += worker->batching.get();
+    for (std::size_t i = 0; i < sum.transforms.size(); ++i) {
+      sum.transforms[i] += worker->transforms[i].get();
+    }
+    sum.samples += worker->samples.load(std::memory_order_relaxed);
+    sum.record_bytes += worker->record_bytes.load(std::memory_order_relaxed);
+  }
+  const std::lock_guard lock(state_mutex_);
+  sum.batches = delivered_;
+  sum.buffers = static_cast<std::int32_t>(all_.size());
+  return sum;
+}
+
+InputTimes InputTimes::since(const InputTimes& earlier) const {
+  InputTimes out = *this;
+  out.read -= earlier.read;
+  out.turn -= earlier.turn;
+  out.idle -= earlier.idle;
+  out.batching -= earlier.batching;
+  for (std::size_t i = 0; i < earlier.transforms.size(); ++i) {
+    out.transforms[i] -= earlier.transforms[i];
+  }
+  out.samples -= earlier.samples;
+  out.record_bytes -= earlier.record_bytes;
+  out.batches -= earlier.batches;
+  return out;
+}
+
+InputTimes& InputTimes::operator+=(const InputTimes& other) {
+  read += other.read;
+  turn += other.turn;
+  idle += other.idle;
+  batching += other.batching;
+  transforms.resize(std::max(transforms.size(), other.transforms.size()));
+  for (std::size_t i = 0; i < other.transforms.size(); ++i) transforms[i] += other.transforms[i];
+  samples += other.samples;
+  record_bytes += other.record_bytes;
+  batches += other.batches;
+  return *this;
+}
+
+BatchReader::BatchReader(BatchReaderPlan plan, BadSampleAccount& account)
+    : impl_(std::make_unique<Impl>(std::move(plan), account)) {}
+BatchReader::~BatchReader() = default;
+
+const Batch* BatchReader::next() { return impl_->next(); }
+void BatchReader::give_back(const Batch* batch) noexcept { impl_->give_back(batch); }
+void BatchReader::cancel() noexcept { impl_->cancel(); }
+InputTimes BatchReader::times() const { return impl_->times(); }
+
+}  // namespace slackline

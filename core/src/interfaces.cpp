@@ -1,0 +1,35 @@
+// The out-of-line destructors of the interfaces: each has its vtable and type name here in core, so
+// that casts and exceptions work across plugins whatever compiler made them.
+
+#include <slackline/batch.h>
+#include <slackline/host.h>
+#include <slackline/model.h>
+#include <slackline/prefetcher.h>
+#include <slackline/source.h>
+#include <slackline/strategy.h>
+#include <slackline/transform.h>
+
+namespace slackline {
+
+Source::~Source() = default;
+Transform::~Transform() = default;
+BatchStream::~BatchStream() = default;
+Prefetcher::~Prefetcher() = default;
+Model::~Model() = default;
+ModelFactory::~ModelFactory() = default;
+Strategy::~Strategy() = default;
+Host::~Host() = default;
+
+std::string_view name_of(RecordFormat format) noexcept {
+  switch (format) {
+    case RecordFormat::kTfExample:
+      return "tf.Example";
+    case RecordFormat::kEncodedImage:
+      return "encoded image";
+    case RecordFormat::kPixels:
+      return "pixels";
+  }
+  return "unknown";
+}
+
+}  // namespace slackline

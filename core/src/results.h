@@ -1,0 +1,67 @@
+#pragma once
+
+// What a run leaves behind: result.json, steps.jsonl and the verdict in words.
+
+#include <slackline/bad_samples.h>
+#include <slackline/batch_reader.h>
+#include <slackline/config.h>
+#include <slackline/metrics.h>
+#include <slackline/run.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "assembly.h"
+
+namespace slackline {
+
+/// Everything that was measured.
+struct RunMeasurements {
+  std::string started_at;           ///< UTC, ISO 8601
+  std::string status = "complete";  ///< or "interrupted", "failed"
+  std::string error;                ///< of a failed run
+  std::uint64_t steps = 0;          ///< trained, warm-up included
+  std::uint32_t epochs = 0;         ///< begun
+  std::uint64_t warmup_steps = 0;   ///< left out of the statistics
+  Throughput throughput;
+  InputTimes input;  ///< of the workers, over the measured steps
+  std::vector<std::string> transform_names;
+  std::int32_t workers = 0;
+  double time_to_first_batch_s = 0;
+  double wall_time_s = 0;      ///< of the whole run, evaluation included
+  double training_wall_s = 0;  ///< all laps of all steps and evaluations: their sum
+  double evaluation_wall_s = 0;
+  double cpu_s = 0;  ///< of the whole process
+  std::uint64_t peak_memory_bytes = 0;
+  TimeHistory upstream{1, 1};
+  double unix_time_at_start_s = 0;  ///< what TimeHistory's times count from
+  StepSums last_epoch;
+  std::vector<Evaluation> evaluations;
+};
+
+/// In words: was the run input-bound, by which stage, what would removing the wait give.
+struct Verdict {
+  bool is_input_bound = false;
+  std::string limiting_stage;  ///< "read", "transform/…", "delivery"; empty if not input-bound
+  std::string text;            ///< one or two sentences
+};
+/// A run counts as input-bound if the device waited for input for more than this part of its time.
+inline constexpr double kInputBoundPercent = 5.0;
+Verdict verdict_of(const RunMeasurements& measured);
+
+/// The contents of result.json.
+std::string result_json(const Config& config, const Notes& notes, const BadSampleAccount& account,
+                        const RunMeasurements& measured);
+
+/// One line of steps.jsonl.
+std::string step_json_line(const StepRecord& record);
+
+/// The last lines on the screen.
+std::string summary_text(const RunMeasurements& measured, const BadSampleAccount& account,
+                         const Notes& notes, const std::string& result_file);
+
+/// `time` as "2026-01-31T23:59:59Z".
+std::string utc_text(std::chrono::system_clock::time_point time);
+
+}  // namespace slackline

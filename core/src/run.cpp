@@ -1,0 +1,111 @@
+#include <slackline/error.h>
+#include <slackline/machine.h>
+#include <slackline/run.h>
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <system_error>
+
+#include "assembly.h"
+#include "progress.h"
+#include "results.h"
+#include "training.h"
+
+namespace slackline {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Makes the directory for the results. One that has results already is not touched.
+fs::path make_run_dir(const Config& config, const RunControl& control,
+                      std::chrono::system_clock::time_point now) {
+  fs::path dir = control.dir.empty() ? fs::path(config.run.dir.value) : control.dir;
+  if (dir.empty()) {
+    const fs::path first = fs::path("runs") / (config.name() + "-" + utc_text(now));
+    dir = first;
+    for (int i = 2; fs::exists(dir); ++i) dir = first.string() + "-" + std::to_string(i);
+  }
+  if (fs::exists(dir / "result.json")) {
+    throw ConfigError("dir", text(dir.string(),
+                                  ": holds the results of a run already; give "
+                                  "another directory, or none for a new one"));
+  }
+  std::error_code failed;
+  fs::create_directories(dir, failed);
+  if (failed) throw IoError(text(dir.string(), ": cannot create"), failed.value());
+  return dir;
+}
+
+double unix_seconds(std::chrono::system_clock::time_point time) {
+  return std::chrono::duration<double>(time.time_since_epoch()).count();
+}
+
+}  // namespace
+
+double Evaluation::loss() const {
+  return sums.samples > 0 ? sums.loss / static_cast<double>(sums.samples) : 0;
+}
+
+double Evaluation::accuracy() const {
+  return sums.samples > 0 ? static_cast<double>(sums.correct) / static_cast<double>(sums.samples)
+                          : 0;
+}
+
+void check(const Config& config) { const Assembly parts(config); }
+
+RunOutcome run(const Config& config, RunControl& control) {
+  const auto started = std::chrono::system_clock::now();
+  Stopwatch whole_run;
+  const double cpu_before_s = cpu_seconds();
+
+  Assembly parts(config);
+  RunOutcome outcome;
+  try {
+    outcome.dir = make_run_dir(config, control, started);
+  } catch (const ConfigError& error) {
+    if (control.dir.empty()) throw config.locate("run", error);
+    throw;
+  }
+  write_atomically(control.files, outcome.dir / "resolved.toml", config.to_toml(false));
+  LineFile step_lines(control.files, outcome.dir / "steps.jsonl");
+
+  Progress progress(control.out, control.is_terminal, config.run.log_steps);
+  BadSampleAccount account(config.input.on_bad_sample, config.input.max_bad_samples);
+  RunMeasurements measured;
+  measured.started_at = utc_text(started);
+  measured.unix_time_at_start_s = unix_seconds(started);
+  measured.transform_names = parts.train.transform_names;
+  measured.workers = config.input.workers > 0 ? config.input.workers : usable_cpus();
+  measured.upstream = TimeHistory(config.input.batch_size, config.run.log_steps);
+
+  const auto write_result = [&] {
+    measured.wall_time_s = std::chrono::duration<double>(whole_run.lap()).count();
+    measured.cpu_s = cpu_seconds() - cpu_before_s;
+    measured.peak_memory_bytes = peak_memory_bytes();
+    write_atomically(control.files, outcome.dir / "result.json",
+                     result_json(config, parts.notes(), account, measured));
+  };
+
+  try {
+    Training(config, parts, control, account, measured, progress, step_lines).train();
+  } catch (const std::exception& error) {
+    measured.status = "failed";
+    measured.error = error.what();
+    write_result();
+    throw;
+  }
+  if (control.stop.stop_requested()) {
+    measured.status = "interrupted";
+    outcome.exit_code = ExitCode::kInterrupted;
+  }
+  write_result();
+  progress.line(
+      summary_text(measured, account, parts.notes(), (outcome.dir / "result.json").string()));
+  outcome.steps = measured.steps;
+  outcome.throughput = measured.throughput;
+  outcome.evaluations = measured.evaluations;
+  return outcome;
+}
+
+}  // namespace slackline

@@ -1,0 +1,90 @@
+#include <slackline/run_options.h>
+
+namespace slackline {
+
+OptionTable<RunOptions> RunOptions::table() {
+  return {
+      option("seed", &RunOptions::seed,
+             "all randomness follows from it: order, augmentation, initial parameters")
+          .range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()),
+      option("epochs", &RunOptions::epochs, "passes over the training data").range(1, 1'000'000),
+      option("steps", &RunOptions::steps, "stop after so many steps; 0 means after `epochs`")
+          .range(std::int64_t{0}, std::int64_t{1'000'000'000'000})
+          .unit("steps"),
+      option("warmup_steps", &RunOptions::warmup_steps,
+             "first steps that are trained but left out of all statistics: caches fill, buffers "
+             "grow to their size")
+          .range(std::int64_t{0}, std::int64_t{1'000'000'000})
+          .unit("steps"),
+      option("log_steps", &RunOptions::log_steps,
+             "distance of progress lines, and of the time stamps of exp_per_second")
+          .range(1, 1'000'000)
+          .unit("steps"),
+      option("steps_in_flight", &RunOptions::steps_in_flight,
+             "how many steps the host may be ahead of the device; unbounded, a busy device would "
+             "look like slow input")
+          .range(1, 64)
+          .unit("steps"),
+      option("dir", &RunOptions::dir,
+             "directory for the results; empty means runs/<configuration>-<time> below the working "
+             "directory"),
+  };
+}
+
+OptionTable<InputOptions> InputOptions::table() {
+  return {
+      option("batch_size", &InputOptions::batch_size, "samples of a step, over all devices")
+          .range(1, 1 << 20)
+          .unit("samples"),
+      option("image_size", &InputOptions::image_size, "height and width of every sample")
+          .range(1, 1 << 14)
+          .unit("pixels"),
+      option("num_classes", &InputOptions::num_classes, "labels are 0..num_classes-1")
+          .range(1, 1 << 24)
+          .unit("classes"),
+      option("workers", &InputOptions::workers,
+             "threads that read and transform; 0 means one for each usable CPU")
+          .range(0, 4096)
+          .unit("threads"),
+      option("batches_ahead", &InputOptions::batches_ahead,
+             "batches that workers may fill or hold ready beyond those that a prefetcher took")
+          .range(1, 1024)
+          .unit("batches"),
+      option("drop_remainder", &InputOptions::drop_remainder,
+             "leave out the last, smaller batch of a training epoch"),
+      choice("on_bad_sample", &InputOptions::on_bad_sample,
+             {{"fail", BadSamplePolicy::kFail},
+              {"skip", BadSamplePolicy::kSkip},
+              {"substitute", BadSamplePolicy::kSubstitute}},
+             "what to do with a damaged record: end the run, leave it out of its batch, or put "
+             "another sample of the batch in its place"),
+      option("max_bad_samples", &InputOptions::max_bad_samples,
+             "with skip or substitute: the run ends when there are more; 0 means no limit")
+          .range(std::int64_t{0}, std::int64_t{1'000'000'000})
+          .unit("samples"),
+      option("shard_index", &InputOptions::shard_index, "which part of the data this process reads")
+          .range(0, 1 << 20),
+      option("shard_count", &InputOptions::shard_count, "into how many parts the data is split")
+          .range(1, 1 << 20),
+  };
+}
+
+OptionTable<OptimizerOptions> OptimizerOptions::table() {
+  return {
+      option("learning_rate", &OptimizerOptions::learning_rate, "step length of SGD")
+          .range(0.0, 1000.0),
+      option("momentum", &OptimizerOptions::momentum, "v = momentum * v - learning_rate * g")
+          .range(0.0, 1.0),
+  };
+}
+
+OptionTable<EvalOptions> EvalOptions::table() {
+  return {
+      option("every_epochs", &EvalOptions::every_epochs,
+             "evaluate after so many epochs; the last epoch is always evaluated")
+          .range(1, 1'000'000)
+          .unit("epochs"),
+  };
+}
+
+}  // namespace slackline

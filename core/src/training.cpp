@@ -1,0 +1,259 @@
+#include "training.h"
+
+#include <slackline/error.h>
+
+#include <algorithm>
+#include <iomanip>
+#include <sstream>
+#include <stop_token>
+#include <utility>
+
+namespace slackline {
+namespace {
+
+StepPlan training_plan(const OptimizerOptions& optimizer) {
+  return {.kind = StepKind::kTrain,
+          .rule = {.learning_rate = static_cast<float>(optimizer.learning_rate),
+                   .momentum = static_cast<float>(optimizer.momentum)}};
+}
+
+void add(StepSums& total, const StepSums& sums) {
+  total.loss += sums.loss;
+  total.correct += sums.correct;
+  total.samples += sums.samples;
+}
+
+}  // namespace
+
+StepsInFlight::~StepsInFlight() {
+  while (!batches_.empty()) {
+    try {
+      static_cast<void>(finish_oldest());
+    } catch (const std::exception&) {
+      // Only reached while another error is on its way: that one is told.
+    }
+  }
+}
+
+void StepsInFlight::submit(const Batch* batch, const StepPlan& plan) {
+  try {
+    strategy_.submit({&batch, 1}, plan);
+  } catch (...) {
+    chain_.give_back(batch);
+    throw;
+  }
+  batches_.push_back(batch);
+}
+
+StepSums StepsInFlight::finish_oldest() {
+  const Batch* batch = batches_.front();
+  batches_.pop_front();
+  try {
+    const StepSums sums = strategy_.finish();
+    chain_.give_back(batch);
+    return sums;
+  } catch (...) {
+    chain_.give_back(batch);
+    throw;
+  }
+}
+
+Training::Training(const Config& config, Assembly& parts, RunControl& control,
+                   BadSampleAccount& account, RunMeasurements& measured, Progress& progress,
+                   LineFile& step_lines)
+    : config_(config),
+      parts_(parts),
+      control_(control),
+      account_(account),
+      measured_(measured),
+      progress_(progress),
+      step_lines_(step_lines) {}
+
+double Training::now_s() const {
+  return std::chrono::duration<double>(Stopwatch::Clock::now() - start_).count();
+}
+
+BatchReaderPlan Training::plan_for(const InputParts& parts, bool is_training) const {
+  const InputOptions& input = config_.input;
+  BatchReaderPlan plan;
+  plan.source = parts.source.get();
+  for (const auto& transform : parts.transforms) plan.transforms.push_back(transform.get());
+  plan.transform_names = parts.transform_names;
+  plan.shape = input.shape();
+  plan.batch_size = input.batch_size;
+  plan.num_classes = input.num_classes;
+  plan.workers = measured_.workers;
+  plan.batches_ahead = input.batches_ahead;
+  plan.drop_remainder = is_training && input.drop_remainder;
+  plan.seed = static_cast<std::uint64_t>(config_.run.seed);
+  plan.epochs = is_training ? static_cast<std::uint32_t>(config_.run.epochs) : 1;
+  plan.shard_index = input.shard_index;
+  plan.shard_count = input.shard_count;
+  return plan;
+}
+
+void Training::train() {
+  InputChain chain(plan_for(parts_.train, true), account_, *parts_.prefetcher, *parts_.strategy);
+  const std::stop_callback on_stop(control_.stop, [&chain] { chain.cancel(); });
+  try {
+    run_steps(chain);
+  } catch (...) {
+    summarise(chain);
+    throw;
+  }
+  summarise(chain);
+  if (stopped()) return;
+  if (times_.empty()) {
+    throw DataError(text("the training data gave no batch: fewer than [input] batch_size ",
+                         config_.input.batch_size,
+                         " good records in an epoch, and [input] drop_remainder is ",
+                         config_.input.drop_remainder ? "true" : "false"));
+  }
+  if (evaluation_is_due(measured_.epochs, true)) evaluate(measured_.epochs);
+}
+
+void Training::run_steps(InputChain& chain) {
+  StepsInFlight in_flight(*parts_.strategy, chain);
+  const auto steps_wanted = static_cast<std::uint64_t>(config_.run.steps);
+  while (!stopped() && (steps_wanted == 0 || times_.size() < steps_wanted)) {
+    if (times_.size() == static_cast<std::uint64_t>(config_.run.warmup_steps)) {
+      input_left_out_ = chain.reader().times();
+    }
+    const double begin_s = now_s();
+    const Batch* batch = chain.next();
+    StepTimes times;
+    times.input_wait = watch_.lap();
+    if (batch == nullptr) {
+      if (!times_.empty()) times_.back().input_wait += times.input_wait;
+      break;
+    }
+    if (times_.empty()) measured_.time_to_first_batch_s = now_s();
+    if (batch->epoch != epoch_) {
+      try {
+        end_epoch(in_flight, chain);
+      } catch (...) {
+        chain.give_back(batch);
+        throw;
+      }
+      epoch_ = batch->epoch;
+      times.submit += watch_.lap();
+    }
+    measured_.upstream.batch_begin(batch_in_epoch_, begin_s);
+    one_step(batch, times, in_flight);
+    measured_.upstream.batch_end(batch_in_epoch_++, now_s());
+  }
+  drain(in_flight);
+}
+
+/// The batch of another epoch has come: finishes this one.
+void Training::end_epoch(StepsInFlight& in_flight, const InputChain& chain) {
+  if (!steps_per_epoch_.has_value()) steps_per_epoch_ = times_.size();
+  drain(in_flight);
+  if (evaluation_is_due(epoch_ + 1, false)) {
+    const InputTimes before = chain.reader().times();
+    evaluate(epoch_ + 1);
+    input_left_out_ += chain.reader().times().since(before);
+  }
+  batch_in_epoch_ = 0;
+  measured_.last_epoch = {};
+}
+
+void Training::summarise(const InputChain& chain) {
+  const auto warmup_steps = static_cast<std::uint64_t>(config_.run.warmup_steps);
+  const std::size_t left_out = std::min<std::size_t>(warmup_steps, times_.size());
+  if (times_.size() > warmup_steps) {
+    measured_.input = chain.reader().times().since(input_left_out_);
+  }
+  measured_.steps = times_.size();
+  measured_.epochs = times_.empty() ? 0 : epoch_ + 1;
+  measured_.warmup_steps = warmup_steps;
+  measured_.throughput =
+      throughput_of(std::span(times_).subspan(left_out), std::span(samples_).subspan(left_out));
+}
+
+/// Submits the step and waits until the device is not too far behind. The laps end here.
+void Training::one_step(const Batch* batch, StepTimes times, StepsInFlight& in_flight) {
+  const std::int32_t samples = batch->size;
+  in_flight.submit(batch, training_plan(config_.optimizer));
+  unfinished_.push_back({.step = times_.size(), .epoch = epoch_, .times = {}, .sums = {}});
+  times.submit += watch_.lap();
+
+  std::optional<StepSums> finished;
+  if (in_flight.count() > static_cast<std::size_t>(config_.run.steps_in_flight)) {
+    finished = in_flight.finish_oldest();
+  }
+  times.device_wait += watch_.lap();
+
+  if (finished.has_value()) record_finished(*finished);
+  times.submit += watch_.lap();
+  unfinished_.back().times = times;
+  times_.push_back(times);
+  samples_.push_back(samples);
+}
+
+/// Waits for every step in flight; the time is the last one's.
+void Training::drain(StepsInFlight& in_flight) {
+  std::vector<StepSums> finished;
+  while (in_flight.count() > 0) finished.push_back(in_flight.finish_oldest());
+  if (!times_.empty()) {
+    times_.back().device_wait += watch_.lap();
+    if (!unfinished_.empty()) unfinished_.back().times = times_.back();
+  }
+  measured_.training_wall_s = now_s();
+  for (const StepSums& sums : finished) record_finished(sums);
+}
+
+/// The oldest unfinished step has these sums.
+void Training::record_finished(const StepSums& sums) {
+  StepRecord record = unfinished_.front();
+  unfinished_.pop_front();
+  record.sums = sums;
+  add(measured_.last_epoch, sums);
+  step_lines_.append(step_json_line(record));
+  progress_.step(++finished_, steps_in_all(), record.epoch, record.times, record.sums);
+}
+
+std::optional<std::uint64_t> Training::steps_in_all() const {
+  if (config_.run.steps > 0) return static_cast<std::uint64_t>(config_.run.steps);
+  if (!steps_per_epoch_.has_value()) return std::nullopt;
+  return *steps_per_epoch_ * static_cast<std::uint64_t>(config_.run.epochs);
+}
+
+bool Training::evaluation_is_due(std::uint32_t epochs_trained, bool is_last) const {
+  if (!config_.eval.has_value()) return false;
+  const auto every = static_cast<std::uint32_t>(config_.eval->options.every_epochs);
+  return is_last || epochs_trained % every == 0;
+}
+
+void Training::evaluate(std::uint32_t epochs_trained) {
+  Evaluation evaluation{.epochs_trained = epochs_trained, .sums = {}, .wall_s = 0};
+  {
+    InputChain chain(plan_for(parts_.eval, false), account_, *parts_.prefetcher, *parts_.strategy);
+    const std::stop_callback on_stop(control_.stop, [&chain] { chain.cancel(); });
+    StepsInFlight in_flight(*parts_.strategy, chain);
+    while (const Batch* batch = chain.next()) {
+      in_flight.submit(batch, {.kind = StepKind::kEvaluate, .rule = {}});
+      if (in_flight.count() > static_cast<std::size_t>(config_.run.steps_in_flight)) {
+        add(evaluation.sums, in_flight.finish_oldest());
+      }
+    }
+    while (in_flight.count() > 0) add(evaluation.sums, in_flight.finish_oldest());
+  }
+  evaluation.wall_s = std::chrono::duration<double>(watch_.lap()).count();
+  measured_.training_wall_s = now_s();
+  measured_.evaluation_wall_s += evaluation.wall_s;
+  if (stopped()) return;  // an evaluation that was cut short says nothing
+  if (evaluation.sums.samples == 0) {
+    throw DataError("the held-out data of [eval.source] gave no sample");
+  }
+  measured_.evaluations.push_back(evaluation);
+
+  std::ostringstream line;
+  line << "epoch " << epochs_trained << " done: held-out accuracy " << std::fixed
+       << std::setprecision(1) << 100 * evaluation.accuracy() << " %, loss " << std::setprecision(4)
+       << evaluation.loss() << " over "
+       << with_commas(static_cast<std::uint64_t>(evaluation.sums.samples)) << " images";
+  progress_.line(line.str());
+}
+
+}  // namespace slackline

@@ -1,0 +1,87 @@
+#pragma once
+
+// The loop of a run: batches in, steps through the strategy, times and results out.
+
+#include <slackline/run.h>
+#include <slackline/stopwatch.h>
+
+#include <deque>
+#include <functional>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "assembly.h"
+#include "input_chain.h"
+#include "progress.h"
+#include "results.h"
+
+namespace slackline {
+
+/// Steps that were submitted and not yet finished, with their batches. On destruction, also by an
+/// exception, it waits for them and gives the batches back.
+class StepsInFlight {
+ public:
+  StepsInFlight(Strategy& strategy, InputChain& chain) : strategy_(strategy), chain_(chain) {}
+  StepsInFlight(const StepsInFlight&) = delete;
+  StepsInFlight& operator=(const StepsInFlight&) = delete;
+  ~StepsInFlight();
+
+  /// Takes over the loan of `batch`, also if it throws.
+  void submit(const Batch* batch, const StepPlan& plan);
+  [[nodiscard]] StepSums finish_oldest();
+  [[nodiscard]] std::size_t count() const { return batches_.size(); }
+
+ private:
+  Strategy& strategy_;
+  InputChain& chain_;
+  std::deque<const Batch*> batches_;
+};
+
+/// Trains through all epochs, evaluating between them, and fills in `measured`.
+///
+/// Every moment between its construction and the end of train() is a lap of one stopwatch: of a
+/// step, or of an evaluation.
+class Training {
+ public:
+  Training(const Config& config, Assembly& parts, RunControl& control, BadSampleAccount& account,
+           RunMeasurements& measured, Progress& progress, LineFile& step_lines);
+
+  /// Returns at the end of the data, after [run] steps, or when asked to stop.
+  void train();
+
+ private:
+  BatchReaderPlan plan_for(const InputParts& parts, bool is_training) const;
+  void run_steps(InputChain& chain);
+  void end_epoch(StepsInFlight& in_flight, const InputChain& chain);
+  void summarise(const InputChain& chain);
+  void one_step(const Batch* batch, StepTimes times, StepsInFlight& in_flight);
+  void drain(StepsInFlight& in_flight);
+  void record_finished(const StepSums& sums);
+  void evaluate(std::uint32_t epochs_trained);
+  [[nodiscard]] bool evaluation_is_due(std::uint32_t epochs_trained, bool is_last) const;
+  [[nodiscard]] std::optional<std::uint64_t> steps_in_all() const;
+  [[nodiscard]] bool stopped() const { return control_.stop.stop_requested(); }
+  [[nodiscard]] double now_s() const;
+
+  const Config& config_;
+  Assembly& parts_;
+  RunControl& control_;
+  BadSampleAccount& account_;
+  RunMeasurements& measured_;
+  Progress& progress_;
+  LineFile& step_lines_;
+
+  const Stopwatch::Clock::time_point start_ = Stopwatch::Clock::now();
+  Stopwatch watch_;
+  std::vector<StepTimes> times_;       ///< of every step, warm-up included
+  std::vector<std::int32_t> samples_;  ///< trained by each step
+  std::deque<StepRecord> unfinished_;  ///< whose sums are not known yet
+  std::uint64_t finished_ = 0;
+  std::uint32_t epoch_ = 0;
+  std::int64_t batch_in_epoch_ = 0;
+  std::optional<std::uint64_t> steps_per_epoch_;
+  InputTimes input_left_out_;  ///< of the workers, in the warm-up and during evaluations
+};
+
+}  // namespace slackline

@@ -1,0 +1,123 @@
+#include <iomanip>
+#include <sstream>
+
+#include "progress.h"
+#include "results.h"
+
+namespace slackline {
+namespace {
+
+double seconds(std::chrono::nanoseconds time) { return static_cast<double>(time.count()) * 1e-9; }
+
+std::string fixed(double value, int digits) {
+  std::ostringstream out;
+  out << std::fixed << std::setprecision(digits) << value;
+  return out.str();
+}
+
+std::string rate(double images_per_s) {
+  return with_commas(static_cast<std::uint64_t>(images_per_s + 0.5)) + " images/s";
+}
+
+/// Where the workers spent most of their time, waiting for room left out.
+struct Stage {
+  std::string name;
+  double time_s = 0;
+};
+Stage busiest_stage(const RunMeasurements& measured) {
+  Stage busiest{"read", seconds(measured.input.read)};
+  for (std::size_t i = 0; i < measured.input.transforms.size(); ++i) {
+    const double time_s = seconds(measured.input.transforms[i]);
+    if (time_s > busiest.time_s) busiest = {measured.transform_names[i], time_s};
+  }
+  return busiest;
+}
+
+}  // namespace
+
+Verdict verdict_of(const RunMeasurements& measured) {
+  const Throughput& throughput = measured.throughput;
+  Verdict verdict;
+  if (throughput.steps == 0) {
+    verdict.text = "nothing was measured: the run ended within its warm-up of " +
+                   std::to_string(measured.warmup_steps) + " steps";
+    return verdict;
+  }
+  verdict.is_input_bound = throughput.input_bound_percent > kInputBoundPercent;
+
+  const InputTimes& input = measured.input;
+  double work_s = seconds(input.read) + seconds(input.turn) + seconds(input.batching);
+  for (const auto time : input.transforms) work_s += seconds(time);
+  const double idle_s = seconds(input.idle);
+  const double all_s = std::max(work_s + idle_s, 1e-9);
+
+  if (!verdict.is_input_bound) {
+    verdict.text = "not input-bound: the device waited for input for " +
+                   fixed(throughput.input_bound_percent, 1) +
+                   " % of the measured time, and the input workers had nothing to do for " +
+                   fixed(100 * idle_s / all_s, 0) + " % of theirs";
+    return verdict;
+  }
+
+  verdict.text = "input-bound: for " + fixed(throughput.input_bound_percent, 0) +
+                 " % of the measured time the device waited for input; without that wait it would "
+                 "train " +
+                 rate(throughput.headspace_images_per_s) + " instead of " +
+                 rate(throughput.images_per_s) + ". ";
+  if (idle_s > work_s) {
+    verdict.limiting_stage = "delivery";
+    verdict.text += "The workers were idle for " + fixed(100 * idle_s / all_s, 0) +
+                    " % of their time, so batches were ready and came too late: the prefetcher or "
+                    "the upload limits";
+    return verdict;
+  }
+  const Stage stage = busiest_stage(measured);
+  verdict.limiting_stage = stage.name;
+  verdict.text += "The stage that limits is " + stage.name + ", " +
+                  fixed(100 * stage.time_s / all_s, 0) + " % of the time of " +
+                  std::to_string(measured.workers) +
+                  (measured.workers == 1 ? " worker" : " workers");
+  if (input.samples > 0) {
+    verdict.text +=
+        " (" + fixed(1e3 * stage.time_s / static_cast<double>(input.samples), 3) + " ms an image)";
+  }
+  return verdict;
+}
+
+std::string summary_text(const RunMeasurements& measured, const BadSampleAccount& account,
+                         const Notes& notes, const std::string& result_file) {
+  const Throughput& throughput = measured.throughput;
+  std::ostringstream out;
+  if (throughput.steps > 0) {
+    const Distribution& ms = throughput.step_ms;
+    out << "trained     " << with_commas(measured.steps) << " steps in "
+        << human_time(measured.wall_time_s - measured.evaluation_wall_s) << ", of which "
+        << measured.warmup_steps << " warm-up steps are left out below\n"
+        << "throughput  " << rate(throughput.images_per_s) << "; step " << fixed(ms.median, 2)
+        << " ms (p10 " << fixed(ms.p10, 2) << ", p90 " << fixed(ms.p90, 2) << ", p99 "
+        << fixed(ms.p99, 2) << ")\n"
+        << "time        input wait " << fixed(throughput.input_bound_percent, 1) << " %, submit "
+        << fixed(100 * throughput.submit_s / throughput.wall_s, 1) << " %, device wait "
+        << fixed(100 * throughput.device_wait_s / throughput.wall_s, 1) << " %; first batch after "
+        << human_time(measured.time_to_first_batch_s) << "; peak memory "
+        << measured.peak_memory_bytes / (1 << 20) << " MiB\n";
+  }
+  if (!account.all().empty()) {
+    out << "bad samples " << account.all().size() << " (" << name_of(account.policy()) << "):\n";
+    for (const BadSample& bad : account.all()) {
+      out << "  epoch " << bad.epoch + 1 << ": " << bad.reason << "\n";
+    }
+  }
+  for (const std::string& warning : notes.warnings()) out << "warning     " << warning << "\n";
+  if (!measured.evaluations.empty()) {
+    const Evaluation& last = measured.evaluations.back();
+    out << "held out    accuracy " << fixed(100 * last.accuracy(), 1) << " %, loss "
+        << fixed(last.loss(), 4) << " over "
+        << with_commas(static_cast<std::uint64_t>(last.sums.samples)) << " images\n";
+  }
+  out << "results     " << result_file << "\n";
+  out << "verdict     " << verdict_of(measured).text;
+  return out.str();
+}
+
+}  // namespace slackline

@@ -1,0 +1,66 @@
+#include <slackline/machine.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include <sched.h>
+
+#include <gtest/gtest.h>
+
+namespace slackline {
+namespace {
+
+/// A cgroup tree whose root, and so this process's group or one above it, has this cpu.max.
+class UsableCpusTest : public testing::Test {
+ protected:
+  int with_quota(const std::string& cpu_max) {
+    std::filesystem::create_directories(root_);
+    std::ofstream(root_ / "cpu.max") << cpu_max;
+    return usable_cpus(root_);
+  }
+  ~UsableCpusTest() override { std::filesystem::remove_all(root_); }
+
+  std::filesystem::path root_ = std::filesystem::path(testing::TempDir()) /
+                                testing::UnitTest::GetInstance()->current_test_info()->name();
+};
+
+int allowed_cpus() {
+  cpu_set_t set;
+  sched_getaffinity(0, sizeof set, &set);
+  return CPU_COUNT(&set);
+}
+
+TEST_F(UsableCpusTest, WithoutAQuotaTheAffinityMaskDecides) {
+  EXPECT_EQ(with_quota("max 100000\n"), allowed_cpus());
+  EXPECT_EQ(usable_cpus(root_ / "absent"), allowed_cpus());
+}
+
+TEST_F(UsableCpusTest, AQuotaOfOneAndAHalfCpusAllowsTwoAtMost) {
+  EXPECT_EQ(with_quota("150000 100000\n"), std::min(2, allowed_cpus()));
+}
+
+TEST_F(UsableCpusTest, AQuotaBelowOneCpuStillLeavesOne) {
+  EXPECT_EQ(with_quota("1000 100000\n"), 1);
+}
+
+TEST_F(UsableCpusTest, AffinityOfOneCpuIsOneWhateverTheQuota) {
+  cpu_set_t before, one;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  CPU_ZERO(&one);
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &before) && CPU_COUNT(&one) == 0) CPU_SET(cpu, &one);
+  }
+  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+  EXPECT_EQ(with_quota("max 100000\n"), 1);
+  ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
+}
+
+TEST(MachineTest, PeakMemoryGrowsWithWhatIsTouched) {
+  const std::uint64_t before = peak_memory_bytes();
+  std::string block(64 << 20, 'x');
+  EXPECT_GE(peak_memory_bytes(), before + (32 << 20)) << block.size();
+}
+
+}  // namespace
+}  // namespace slackline

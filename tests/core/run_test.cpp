@@ -1,0 +1,280 @@
+// Whole runs, from a TOML file to result.json, on the real data of the tree.
+
+#include <slackline/config.h>
+#include <slackline/error.h>
+#include <slackline/run.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "test_host.h"
+
+namespace slackline {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+using testing::HasSubstr;
+
+constexpr const char* kDigits = R"toml(
+[run]
+seed = 3
+epochs = 1
+steps = 12
+warmup_steps = 2
+log_steps = 5
+[input]
+batch_size = 32
+image_size = [28, 28]
+num_classes = 10
+workers = 2
+[optimizer]
+learning_rate = 0.2
+[source]
+plugin = "tfrecord"
+files = ["DATA/digits/train-*"]
+compression = "gzip"
+shuffle_buffer = 500
+[[transform]]
+plugin = "imagenet_turbojpeg"
+mode = "train"
+area = [1.0, 1.0]
+aspect_ratio = [1.0, 1.0]
+flip_probability = 0.0
+[prefetcher]
+plugin = "plain"
+[model]
+plugin = "linear"
+grid = [14, 14]
+[strategy]
+plugin = "one_device"
+)toml";
+
+constexpr const char* kHeldOut = R"toml(
+[eval]
+[eval.source]
+files = ["DATA/digits/validation-*"]
+shuffle_buffer = 0
+[[eval.transform]]
+plugin = "imagenet_turbojpeg"
+mode = "train"
+area = [1.0, 1.0]
+aspect_ratio = [1.0, 1.0]
+flip_probability = 0.0
+)toml";
+
+class RunTest : public testing::Test {
+ protected:
+  RunTest() {
+    fs::remove_all(dir_);
+    fs::create_directories(dir_);
+  }
+  ~RunTest() override { fs::remove_all(dir_); }
+
+  /// Runs this configuration with these --set arguments; results go to dir_/`name`.
+  RunOutcome run_toml(std::string toml, const std::vector<std::string>& set = {},
+                      const std::string& name = "run") {
+    const std::string data = std::string(SLACKLINE_TEST_SOURCE_DIR) + "/tests/data";
+    for (auto at = toml.find("DATA"); at != std::string::npos; at = toml.find("DATA")) {
+      toml.replace(at, 4, data);
+    }
+    const fs::path file = dir_ / (name + ".toml");
+    std::ofstream(file) << toml;
+    return run_file(file, set, name);
+  }
+
+  RunOutcome run_file(const fs::path& file, const std::vector<std::string>& set,
+                      const std::string& name) {
+    const Config config = Config::load({file, set}, testing_support::test_registry());
+    RunControl control{
+        .out = screen_, .is_terminal = false, .stop = stop_.get_token(), .dir = dir_ / name};
+    return run(config, control);
+  }
+
+  /// The message of the error that such a run ends with.
+  template <class Error>
+  std::string error_of(const std::string& toml, const std::vector<std::string>& set = {}) {
+    try {
+      static_cast<void>(run_toml(toml, set));
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+
+  static std::string contents(const fs::path& path) {
+    std::ifstream file(path);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  Json result(const std::string& name = "run") {
+    return Json::parse(contents(dir_ / name / "result.json"));
+  }
+  /// steps.jsonl, line by line.
+  std::vector<Json> steps(const std::string& name = "run") {
+    std::vector<Json> out;
+    std::istringstream lines(contents(dir_ / name / "steps.jsonl"));
+    for (std::string line; std::getline(lines, line);) out.push_back(Json::parse(line));
+    return out;
+  }
+  std::vector<double> losses(const std::string& name) {
+    std::vector<double> out;
+    for (const Json& step : steps(name)) out.push_back(step["loss"]);
+    return out;
+  }
+
+  fs::path dir_ =
+      fs::path(testing::TempDir()) /
+      (std::string("run_") + testing::UnitTest::GetInstance()->current_test_info()->name());
+  std::ostringstream screen_;
+  std::stop_source stop_;
+};
+
+TEST_F(RunTest, ALinearModelLearnsTheDigits) {
+  const fs::path digits = fs::path(SLACKLINE_TEST_SOURCE_DIR) / "configs/digits_linear.toml";
+  const RunOutcome outcome = run_file(digits, {}, "digits");
+  EXPECT_EQ(outcome.exit_code, ExitCode::kOk);
+  ASSERT_FALSE(outcome.evaluations.empty());
+  EXPECT_EQ(outcome.evaluations.back().sums.samples, 1000);
+  EXPECT_GT(outcome.evaluations.back().accuracy(), 0.85);
+  EXPECT_THAT(screen_.str(), HasSubstr("held out    accuracy"));
+}
+
+TEST_F(RunTest, ThePhotographsAreToldApartFarAboveChance) {
+  const fs::path quickstart = fs::path(SLACKLINE_TEST_SOURCE_DIR) / "configs/quickstart.toml";
+  const RunOutcome outcome = run_file(quickstart, {}, "quickstart");
+  const Json held_out = result("quickstart")["evaluations"].back();
+  EXPECT_GT(outcome.evaluations.back().accuracy(), 0.4) << held_out;
+}
+
+TEST_F(RunTest, LapsOfStepsAndEvaluationsAddUpToTheWallTime) {
+  static_cast<void>(
+      run_toml(std::string(kDigits) + kHeldOut, {"run.warmup_steps=0", "run.epochs=1"}));
+  double sum_s = 0;
+  for (const Json& step : steps()) {
+    sum_s += (double(step["input_wait_ms"]) + double(step["submit_ms"]) +
+              double(step["device_wait_ms"])) *
+             1e-3;
+  }
+  const Json measured = result();
+  EXPECT_NEAR(double(measured["throughput"]["wall_s"]) + double(measured["evaluation_wall_s"]),
+              double(measured["training_wall_s"]), 1e-4)
+      << "a lap is missing or counted twice";
+  EXPECT_NEAR(sum_s, double(measured["throughput"]["wall_s"]), 1e-6);
+}
+
+TEST_F(RunTest, TheWarmUpIsLeftOutAndSaidSo) {
+  static_cast<void>(run_toml(kDigits));
+  const Json measured = result();
+  EXPECT_EQ(measured["steps"], 12);
+  EXPECT_EQ(measured["warmup_steps"], 2);
+  EXPECT_EQ(measured["throughput"]["measured_steps"], 10);
+  EXPECT_EQ(measured["throughput"]["measured_images"], 320);
+  EXPECT_THAT(screen_.str(), HasSubstr("2 warm-up steps are left out"));
+}
+
+TEST_F(RunTest, ResultsNameTheStagesThePluginsAndTheMachine) {
+  static_cast<void>(run_toml(kDigits));
+  const Json measured = result();
+  EXPECT_EQ(measured["status"], "complete");
+  EXPECT_TRUE(measured["input"]["worker_time"].contains("transform/imagenet_turbojpeg"));
+  EXPECT_EQ(std::string(measured["plugins"]["model/linear"]["sha256"]).size(), 64u);
+  EXPECT_GE(int(measured["machine"]["cpus_usable"]), 1);
+  EXPECT_GT(double(measured["peak_memory_bytes"]), 0);
+  EXPECT_GT(double(measured["time_to_first_batch_s"]), 0);
+  EXPECT_TRUE(measured["upstream"]["avg_exp_per_second"].is_number());
+  EXPECT_EQ(steps().size(), 12u);
+  EXPECT_THAT(screen_.str(), HasSubstr("verdict"));
+}
+
+TEST_F(RunTest, NeitherWorkersNorPrefetcherNorDepthChangeWhatIsLearned) {
+  static_cast<void>(run_toml(kDigits, {"input.workers=1"}, "reference"));
+  const std::vector<double> reference = losses("reference");
+  ASSERT_EQ(reference.size(), 12u);
+  const std::vector<std::vector<std::string>> variants = {
+      {"input.workers=4"},
+      {"prefetcher.plugin=\"none\""},
+      {"input.batches_ahead=7", "run.steps_in_flight=3"}};
+  for (std::size_t i = 0; i < variants.size(); ++i) {
+    const std::string name = "variant" + std::to_string(i);
+    static_cast<void>(run_toml(kDigits, variants[i], name));
+    EXPECT_EQ(losses(name), reference) << variants[i][0];
+  }
+}
+
+TEST_F(RunTest, TheResolvedConfigurationRunsAgainAsItStands) {
+  static_cast<void>(run_toml(kDigits, {"optimizer.momentum=0.5"}, "first"));
+  static_cast<void>(run_file(dir_ / "first" / "resolved.toml", {}, "second"));
+  EXPECT_EQ(losses("second"), losses("first"));
+  EXPECT_EQ(contents(dir_ / "second" / "resolved.toml"),
+            contents(dir_ / "first" / "resolved.toml"));
+}
+
+TEST_F(RunTest, AnotherSeedGivesAnotherRun) {
+  static_cast<void>(run_toml(kDigits, {}, "a"));
+  static_cast<void>(run_toml(kDigits, {"run.seed=4"}, "b"));
+  EXPECT_NE(losses("a"), losses("b"));
+}
+
+TEST_F(RunTest, BeingStoppedWritesResultsAndExitsAsResumable) {
+  stop_.request_stop();
+  const RunOutcome outcome = run_toml(kDigits);
+  EXPECT_EQ(outcome.exit_code, ExitCode::kInterrupted);
+  EXPECT_EQ(result()["status"], "interrupted");
+}
+
+TEST_F(RunTest, ADamagedRecordFailsTheRunAndTheResultSaysWhy) {
+  const std::string message =
+      error_of<DataError>(kDigits, {"source.files=[\"" + std::string(SLACKLINE_TEST_SOURCE_DIR) +
+                                        "/tests/golden/inputs/tiny_17x33.jpg\"]",
+                                    "source.compression=\"none\""});
+  EXPECT_THAT(message, HasSubstr("tiny_17x33.jpg: record at byte 0: "));
+  EXPECT_EQ(result()["status"], "failed");
+  EXPECT_EQ(result()["error"], message);
+}
+
+TEST_F(RunTest, TooFewRecordsForOneBatchAreAnErrorNotAnEmptyRun) {
+  EXPECT_THAT(error_of<DataError>(kDigits, {"input.batch_size=100000"}),
+              HasSubstr("the training data gave no batch"));
+}
+
+TEST_F(RunTest, ResultsAreNeverOverwritten) {
+  static_cast<void>(run_toml(kDigits));
+  EXPECT_THAT(error_of<ConfigError>(kDigits), HasSubstr("holds the results of a run already"));
+}
+
+TEST_F(RunTest, AListOfTransformsThatCannotWorkIsAConfigurationError) {
+  std::string augment_first = kDigits;
+  augment_first.insert(augment_first.find("[[transform]]"),
+                       "[[transform]]\nplugin = \"augment_opencv\"\n");
+  const std::string message = error_of<ConfigError>(augment_first);
+  EXPECT_THAT(message, HasSubstr("augment_opencv changes samples in place, so it cannot be first"));
+  EXPECT_THAT(message, HasSubstr("imagenet_turbojpeg decodes records, so it must be first"));
+}
+
+TEST_F(RunTest, AModelThatCannotWorkOnTheImagesIsAConfigurationErrorWithItsPlace) {
+  const std::string message = error_of<ConfigError>(kDigits, {"model.grid=[29, 14]"});
+  EXPECT_THAT(message, HasSubstr("--set#1:1:"));
+  EXPECT_THAT(message, HasSubstr("29"));
+}
+
+TEST_F(RunTest, AugmentationIsAStageOfItsOwn) {
+  std::string augmented = kDigits;
+  augmented.insert(augmented.find("[prefetcher]"),
+                   "[[transform]]\nplugin = \"augment_opencv\"\nerasing_probability = 1.0\n");
+  static_cast<void>(run_toml(augmented, {}, "augmented"));
+  static_cast<void>(run_toml(kDigits, {}, "plain"));
+  EXPECT_TRUE(result("augmented")["input"]["worker_time"].contains("transform/augment_opencv"));
+  EXPECT_NE(losses("augmented"), losses("plain"));
+}
+
+}  // namespace
+}  // namespace slackline
