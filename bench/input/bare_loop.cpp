@@ -71,13 +71,17 @@ struct Tap {
   int weight;  // of low + 1, 0..kOne
 };
 
-/// Bilinear between pixel centres.
-void make_taps(int in, int out, std::vector<Tap>& taps) {
+/// Bilinear: between pixel centres, or TensorFlow 1's corner to corner. The latter is not
+/// symmetric, so there a mirrored image is one that was mirrored before the resize.
+void make_taps(int in, int out, bool corners, bool flip, std::vector<Tap>& taps) {
   const float scale = static_cast<float>(in) / static_cast<float>(out);
   taps.resize(static_cast<std::size_t>(out));
   for (int i = 0; i < out; ++i) {
-    const float at =
-        std::clamp((static_cast<float>(i) + 0.5f) * scale - 0.5f, 0.0f, static_cast<float>(in - 1));
+    const auto end = static_cast<float>(in - 1);
+    const auto place = static_cast<float>(i);
+    float at = corners ? std::min(place * scale, end)
+                       : std::clamp((place + 0.5f) * scale - 0.5f, 0.0f, end);
+    if (flip) at = end - at;
     const int low = std::max(std::min(static_cast<int>(at), in - 2), 0);
     const float weight = in > 1 ? at - static_cast<float>(low) : 0.0f;
     taps[static_cast<std::size_t>(i)] = {low, static_cast<int>(std::lround(weight * kOne))};
@@ -92,14 +96,15 @@ struct Columns {
 
 std::int16_t pair(int left, int right) { return static_cast<std::int16_t>(left | right << 8); }
 
-void make_columns(int in, int out, bool flip, std::vector<Tap>& taps, Columns& columns) {
-  make_taps(in, out, taps);
+void make_columns(int in, int out, bool corners, bool flip, std::vector<Tap>& taps,
+                  Columns& columns) {
+  make_taps(in, out, corners, flip, taps);
   const int padded = (out + 3) / 4 * 4;
   columns.offsets.resize(static_cast<std::size_t>(padded));
   columns.weights.resize(static_cast<std::size_t>(padded) * 4);
   for (int i = 0; i < padded; ++i) {
     const int from = std::min(i, out - 1);
-    const Tap& tap = taps[static_cast<std::size_t>(flip ? out - 1 - from : from)];
+    const Tap& tap = taps[static_cast<std::size_t>(from)];
     columns.offsets[static_cast<std::size_t>(i)] = tap.low * 3;
     std::fill_n(columns.weights.begin() + i * 4, 4, pair(kOne - tap.weight, tap.weight));
   }
@@ -188,7 +193,7 @@ class Loop {
                                      : draw_crop(image, static_cast<int>(jpeg.image_height),
                                                  static_cast<int>(jpeg.image_width), random_);
     jpeg.out_color_space = JCS_RGB;
-    jpeg.dct_method = options_.accurate_dct ? JDCT_ISLOW : JDCT_IFAST;
+    jpeg.dct_method = options_.accurate ? JDCT_ISLOW : JDCT_IFAST;
     jpeg_start_decompress(&jpeg);
     auto x = static_cast<JDIMENSION>(crop.x);
     auto width = static_cast<JDIMENSION>(crop.width);
@@ -201,8 +206,9 @@ class Loop {
  private:
   void resize(jpeg_decompress_struct& jpeg, const BareCrop& crop, int skip, std::uint8_t* out) {
     const int size = options_.size;
-    make_columns(crop.width, size, crop.flip, taps_, columns_);
-    make_taps(crop.height, size, taps_);
+    const bool corners = !options_.accurate;
+    make_columns(crop.width, size, corners, crop.flip, taps_, columns_);
+    make_taps(crop.height, size, corners, false, taps_);
     const auto stride = static_cast<std::size_t>(jpeg.output_width) * 3 + 2 * kPad;
     rows_.resize(stride * kRing + kPad);
     blended_.resize(stride + kPad);

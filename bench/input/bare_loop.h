@@ -28,9 +28,9 @@ struct EncodedImage {
 };
 
 struct BareLoopOptions {
-  int size = 224;            ///< height and width of a sample, pixels
-  bool accurate_dct = true;  ///< JDCT_ISLOW; else JDCT_IFAST
-  std::uint32_t seed = 1;    ///< of the drawn crops
+  int size = 224;          ///< height and width of a sample, pixels
+  bool accurate = true;    ///< JDCT_ISLOW, half-pixel bilinear; else JDCT_IFAST, TensorFlow 1's
+  std::uint32_t seed = 1;  ///< of the drawn crops
 };
 
 /// What a good engineer writes who needs images fast and no framework: header, random crop,

@@ -1,9 +1,6 @@
 // The whole input path against a bare libjpeg-turbo loop that does the same decoding, cropping and
 // resizing with no framework around it: images/s on one and two threads, in one interleaved run of
 // fresh processes.
-//
-//     bench_input --files '/data/photos/tfrecord/train-*' [--pixels tf] [--rounds 7] [--epochs 2]
-//                 [--batch 64] [--json]
 
 #include <slackline/error.h>
 #include <slackline/machine.h>
@@ -12,10 +9,10 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <map>
 #include <string>
 #include <vector>
 
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "framework_cost.h"
@@ -32,41 +29,6 @@ struct Arguments {
   int rounds = 7;
   bool json = false;
 };
-
-Arguments parse(int argc, char** argv) {
-  Arguments out;
-  std::map<std::string, std::string> values;
-  for (int i = 1; i < argc; ++i) {
-    const std::string name = argv[i];
-    if (name == "--json") {
-      out.json = true;
-    } else if (i + 1 < argc) {
-      values[name] = argv[++i];
-    } else {
-      throw ConfigError(text("bench_input: ", name, " needs a value"));
-    }
-  }
-  for (const auto& [name, value] : values) {
-    if (name == "--files") {
-      out.workload.files = value;
-    } else if (name == "--pixels") {
-      out.workload.pixels = value;
-    } else if (name == "--rounds") {
-      out.rounds = std::stoi(value);
-    } else if (name == "--epochs") {
-      out.workload.epochs = std::stoi(value);
-    } else if (name == "--batch") {
-      out.workload.batch_size = std::stoi(value);
-    } else {
-      throw ConfigError(text("bench_input: unknown argument ", name,
-                             "; it takes --files, --pixels, --rounds, --epochs, --batch, --json"));
-    }
-  }
-  if (out.workload.files.empty()) {
-    throw ConfigError("bench_input: --files GLOB is needed: TFRecord shards in ImageNet's schema");
-  }
-  return out;
-}
 
 /// One row of the table: a pipeline on so many threads, over all rounds.
 struct Row {
@@ -197,11 +159,31 @@ void run_rounds(const Arguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App program("the whole input path against a bare libjpeg-turbo loop", "bench_input");
+  program
+      .add_option("--files", arguments.workload.files,
+                  "TFRecord shards in ImageNet's schema; a glob")
+      ->required();
+  program.add_option("--pixels", arguments.workload.pixels, "as of the transform")
+      ->check(CLI::IsMember({"tf", "accurate"}))
+      ->capture_default_str();
+  program.add_option("--rounds", arguments.rounds, "of one fresh process for each row")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  program.add_option("--epochs", arguments.workload.epochs, "that are timed in each process")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  program.add_option("--batch", arguments.workload.batch_size, "samples")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  program.add_flag("--json", arguments.json, "print JSON instead of the table");
+  CLI11_PARSE(program, argc, argv);
   try {
-    run_rounds(parse(argc, argv));
+    run_rounds(arguments);
     return 0;
   } catch (const Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
+    std::fprintf(stderr, "bench_input: %s\n", error.what());
     return static_cast<int>(error.exit_code());
   }
 }

@@ -151,8 +151,9 @@ Measurement run_slackline(const Workload& workload) {
   out.images_per_s = static_cast<double>(images) / wall_s;
   out.cpu_s_per_1000 = (cpu_seconds() - cpu_before_s) * 1000 / static_cast<double>(images);
   out.peak_memory_mib = static_cast<double>(peak_memory_bytes()) / (1 << 20);
-  out.batching_us_per_batch = std::chrono::duration<double, std::micro>(times.batching).count() /
-                              static_cast<double>(std::max<std::uint64_t>(times.batches, 1));
+  out.batching_us_per_batch =
+      std::chrono::duration<double, std::micro>(times.batching.cpu).count() /
+      static_cast<double>(std::max<std::uint64_t>(times.batches, 1));
   return out;
 }
 
@@ -168,7 +169,7 @@ Measurement run_bare(const Workload& workload) {
       running.emplace_back([&, begin, end] {
         std::vector<std::uint8_t> batch(batch_bytes(workload));
         run_bare_loop(images.subspan(begin, end - begin),
-                      {.size = kSize, .accurate_dct = workload.pixels == "accurate"}, batch);
+                      {.size = kSize, .accurate = workload.pixels == "accurate"}, batch);
       });
     }
     for (std::thread& thread : running) thread.join();
@@ -201,7 +202,7 @@ PixelDifference compare_pixels(const Workload& workload) {
   while (const Batch* batch = reader.next()) {
     const auto size = static_cast<std::size_t>(batch->size);
     run_bare_loop(std::span(records.images).subspan(at, size),
-                  {.size = kSize, .accurate_dct = workload.pixels == "accurate"}, expected);
+                  {.size = kSize, .accurate = workload.pixels == "accurate"}, expected);
     for (std::size_t i = 0; i < batch->images.size(); ++i) {
       const int difference = std::abs(int{batch->images[i]} - int{expected[i]});
       out.largest = std::max(out.largest, difference);

@@ -12,6 +12,8 @@
 #include <thread>
 #include <utility>
 
+#include <time.h>
+
 #include "host_batch.h"
 #include "thread_name.h"
 
@@ -20,13 +22,31 @@ namespace {
 
 using std::chrono::nanoseconds;
 
+/// Cuts a thread's time into laps with no gap between them, on the clock and on the CPU.
+class ThreadStopwatch {
+ public:
+  StageTime lap() {
+    const nanoseconds cpu = thread_cpu();
+    return {.wall = wall_.lap(), .cpu = cpu - std::exchange(cpu_mark_, cpu)};
+  }
+
+ private:
+  static nanoseconds thread_cpu() {
+    timespec now{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return std::chrono::seconds(now.tv_sec) + nanoseconds(now.tv_nsec);
+  }
+
+  Stopwatch wall_;
+  nanoseconds cpu_mark_ = thread_cpu();
+};
+
 /// Nanoseconds that one worker adds to and anybody may read.
 class TimeCounter {
  public:
-  void add(Stopwatch::Clock::duration time) noexcept {
+  void add(nanoseconds time) noexcept {
     // One writer: no atomic addition needed.
-    value_.store(get().count() + std::chrono::duration_cast<nanoseconds>(time).count(),
-                 std::memory_order_relaxed);
+    value_.store(get().count() + time.count(), std::memory_order_relaxed);
   }
   [[nodiscard]] nanoseconds get() const noexcept {
     return nanoseconds(value_.load(std::memory_order_relaxed));
@@ -36,12 +56,25 @@ class TimeCounter {
   std::atomic<std::int64_t> value_{0};
 };
 
+class StageCounter {
+ public:
+  void add(const StageTime& time) noexcept {
+    wall_.add(time.wall);
+    cpu_.add(time.cpu);
+  }
+  [[nodiscard]] StageTime get() const noexcept { return {.wall = wall_.get(), .cpu = cpu_.get()}; }
+
+ private:
+  TimeCounter wall_, cpu_;
+};
+
 /// What one worker counts. On cache lines of its own.
 struct alignas(64) WorkerCounters {
   explicit WorkerCounters(std::size_t transform_count) : transforms(transform_count) {}
 
-  TimeCounter read, turn, idle, batching;
-  std::vector<TimeCounter> transforms;
+  StageCounter read, batching;
+  std::vector<StageCounter> transforms;
+  TimeCounter turn, idle;
   std::atomic<std::uint64_t> samples{0};
   std::atomic<std::uint64_t> record_bytes{0};
 };
@@ -94,14 +127,14 @@ class BatchReader::Impl {
   };
 
   void work(WorkerCounters& counters);
-  bool take_turn(Turn& turn, WorkerCounters& counters, Stopwatch& watch);
-  void fill(const Turn& turn, WorkerCounters& counters, Scratch& scratch, Stopwatch& watch);
+  bool take_turn(Turn& turn, WorkerCounters& counters, ThreadStopwatch& watch);
+  void fill(const Turn& turn, WorkerCounters& counters, Scratch& scratch, ThreadStopwatch& watch);
 
   // With turn_mutex_ held.
   bool read(Record& record, std::optional<BadSample>& bad);
   void start_epoch();
   void end_epoch();
-  bool open_batch(WorkerCounters& counters, Stopwatch& watch);
+  bool open_batch(WorkerCounters& counters, ThreadStopwatch& watch);
   void seal();
 
   void complete(HostBatch& batch);
@@ -135,14 +168,14 @@ class BatchReader::Impl {
 
 void BatchReader::Impl::work(WorkerCounters& counters) {
   Scratch scratch;
-  Stopwatch watch;
+  ThreadStopwatch watch;
   for (;;) {
     Turn turn;
     const std::int64_t waited_before = waited_for_room_ns_.load(std::memory_order_relaxed);
     {
       const std::lock_guard lock(turn_mutex_);
       // While another worker waited for room, this one did too, if in another queue.
-      const nanoseconds waited = watch.lap();
+      const nanoseconds waited = watch.lap().wall;
       const nanoseconds for_room = std::min(
           waited, nanoseconds(waited_for_room_ns_.load(std::memory_order_relaxed) - waited_before));
       counters.idle.add(for_room);
@@ -158,7 +191,7 @@ void BatchReader::Impl::work(WorkerCounters& counters) {
 }
 
 /// Reads the next record and takes the next slot. False when there is nothing left to do.
-bool BatchReader::Impl::take_turn(Turn& turn, WorkerCounters& counters, Stopwatch& watch) {
+bool BatchReader::Impl::take_turn(Turn& turn, WorkerCounters& counters, ThreadStopwatch& watch) {
   while (!ended_ && !cancelled_.load(std::memory_order_relaxed)) {
     std::optional<BadSample> bad;
     std::exception_ptr fatal;
@@ -237,13 +270,13 @@ void BatchReader::Impl::end_epoch() {
 }
 
 /// Waits for room and opens the batch of the next slots. False if cancelled.
-bool BatchReader::Impl::open_batch(WorkerCounters& counters, Stopwatch& watch) {
+bool BatchReader::Impl::open_batch(WorkerCounters& counters, ThreadStopwatch& watch) {
   std::unique_lock lock(state_mutex_);
   room_.wait(lock, [this] {
     return cancelled_.load(std::memory_order_relaxed) ||
            std::cmp_less(open_.size(), plan_.batches_ahead);
   });
-  const nanoseconds waited = watch.lap();
+  const nanoseconds waited = watch.lap().wall;
   counters.idle.add(waited);
   waited_for_room_ns_.fetch_add(waited.count(), std::memory_order_relaxed);
   if (cancelled_.load(std::memory_order_relaxed)) return false;
@@ -266,7 +299,7 @@ void BatchReader::Impl::seal() {
 }
 
 void BatchReader::Impl::fill(const Turn& turn, WorkerCounters& counters, Scratch& scratch,
-                             Stopwatch& watch) {
+                             ThreadStopwatch& watch) {
   const std::uint32_t epoch = turn.batch->view().epoch;
   SampleSlot slot = turn.batch->slot(turn.slot);
   TransformContext context{

@@ -326,6 +326,7 @@ ConfigError Config::join(const std::vector<ConfigError>& located) {
                       std::atoi(place.c_str() + column + 1));
   };
   std::vector<std::string> messages;
+  messages.reserve(located.size());
   for (const ConfigError& error : located) messages.emplace_back(error.what());
   std::stable_sort(messages.begin(), messages.end(),
                    [&](const auto& a, const auto& b) { return key(a) < key(b); });

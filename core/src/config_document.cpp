@@ -312,7 +312,9 @@ void apply_override(ConfigNode& root, const std::string& argument, int number,
   if (at->type != ConfigNode::Type::kTable) {
     problems.push_back({path_place,
                         slackline::text(path, ": its parent is ", at->type_text(), ", not a table"),
-                        {}});
+                        at->type == ConfigNode::Type::kArray
+                            ? "name one of a list by its place, from 0: transform[0].mode"
+                            : ""});
     return;
   }
   ConfigNode layer;

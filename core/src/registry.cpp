@@ -10,11 +10,13 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <list>
 #include <sstream>
 #include <system_error>
 #include <utility>
 #include <vector>  // boost/dll/library_info.hpp needs it and does not say so
 
+#include <boost/dll/runtime_symbol_info.hpp>
 #include <boost/dll/shared_library.hpp>
 #include <dlfcn.h>
 #include <sha2.h>
@@ -74,6 +76,15 @@ std::string sha256_of(const fs::path& file) {
   return digest.data();
 }
 
+/// Never unloads it: thread_locals, inline statics and exceptions of a plugin may outlive any
+/// scope. The list is never destroyed either, and is reachable, so that it is no leak.
+const boost::dll::shared_library& keep_for_good(boost::dll::shared_library library) {
+  static std::mutex mutex;
+  static auto& kept = *new std::list<boost::dll::shared_library>;
+  const std::lock_guard lock(mutex);
+  return kept.emplace_back(std::move(library));
+}
+
 /// The descriptor of a library that is a plugin of this kind and name. Throws PluginError without
 /// the plugin's name, which the caller adds.
 const slackline_plugin_descriptor* load_descriptor(const fs::path& file, std::string_view kind,
@@ -91,8 +102,7 @@ const slackline_plugin_descriptor* load_descriptor(const fs::path& file, std::st
     const char* words = dlerror();  // Boost's own error code says "Bad file descriptor" for all
     throw refuse(words != nullptr ? readable_loader_text(file, words) : failed.message());
   }
-  // Never unloaded: thread_locals, inline statics and exceptions of a plugin may outlive any scope.
-  auto& kept = *new boost::dll::shared_library(std::move(library));
+  const boost::dll::shared_library& kept = keep_for_good(std::move(library));
 
   if (!kept.has(SLACKLINE_DESCRIPTOR_SYMBOL)) {
     throw refuse("is not a slackline plugin: it does not export " SLACKLINE_DESCRIPTOR_SYMBOL
@@ -169,12 +179,10 @@ Registry::Registry(std::vector<PluginDirectory> search_path)
 
 std::vector<PluginDirectory> Registry::default_search_path() {
   std::vector<PluginDirectory> out;
-  std::error_code failed;
-  const fs::path program = fs::read_symlink("/proc/self/exe", failed);
-  if (!failed) {
-    const fs::path beside = program.parent_path().parent_path() / "plugins";
-    if (is_folder(beside)) out.push_back({beside, "build tree"});
-  }
+  // Where this very library lies, in the build tree lib/: that needs no /proc.
+  const fs::path beside =
+      fs::path(boost::dll::this_line_location()).parent_path().parent_path() / "plugins";
+  if (is_folder(beside)) out.push_back({beside, "build tree"});
   std::istringstream listed(env("SLACKLINE_PLUGIN_PATH"));
   for (std::string entry; std::getline(listed, entry, ':');) {
     if (entry.empty()) continue;

@@ -70,7 +70,7 @@ class SLACKLINE_API Registry {
  public:
   explicit Registry(std::vector<PluginDirectory> search_path);
 
-  /// Build tree (plugins/ beside the program's bin/), SLACKLINE_PLUGIN_PATH (colon-separated,
+  /// Build tree (plugins/ beside the folder of libslackline.so), SLACKLINE_PLUGIN_PATH (colon-separated,
   /// absolute), user ($XDG_DATA_HOME or ~/.local/share, + /slackline/plugins), site
   /// (/usr/local/lib/slackline/plugins), system (where slackline was installed). The first
   /// directory that has a name wins.

@@ -27,7 +27,7 @@ struct Record {
   std::uint64_t id = 0;              ///< the same record has the same id in every epoch and run
   RecordFormat format = RecordFormat::kTfExample;
   std::int32_t label = -1;  ///< class index from 0, where the format says it is here
-  void* lease = nullptr;             ///< the Source's own business
+  void* lease = nullptr;    ///< the Source's own business
 };
 
 /// Which records one epoch has, and in which order.

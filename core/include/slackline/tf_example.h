@@ -33,10 +33,10 @@ class FloatList {
 /// What ImageNet's schema holds, parsed without copying: everything points into the bytes given to
 /// parse_imagenet_example().
 struct ImagenetExample {
-  std::string_view encoded;            ///< image/encoded; "" if missing
-  std::string_view class_text;         ///< image/class/text; "" if missing
-  std::optional<std::int64_t> label;   ///< image/class/label as stored (1-based); nullopt if missing
-  FloatList xmin, ymin, xmax, ymax;    ///< image/object/bbox/…, 0..1; empty if missing
+  std::string_view encoded;           ///< image/encoded; "" if missing
+  std::string_view class_text;        ///< image/class/text; "" if missing
+  std::optional<std::int64_t> label;  ///< image/class/label as stored (1-based); nullopt if missing
+  FloatList xmin, ymin, xmax, ymax;   ///< image/object/bbox/…, 0..1; empty if missing
 };
 
 /// Reads the wire format of a tf.train.Example by hand: linking protobuf into a plugin would put a

@@ -1,0 +1,122 @@
+// A run that is told to stop.
+
+#include <array>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "temporary_folder.h"
+
+namespace slackline {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+/// A run of the program without an end, whose output can be read while it goes on.
+class EndlessRun {
+ public:
+  explicit EndlessRun(const fs::path& dir) {
+    const std::string program = fs::path(SLACKLINE_TEST_BINARY_DIR) / "bin/slackline";
+    const std::string config = fs::path(SLACKLINE_TEST_SOURCE_DIR) / "configs/synthetic.toml";
+    const std::vector<std::string> words = {program,
+                                            "run",
+                                            config,
+                                            "--dir",
+                                            dir.string(),
+                                            "--set",
+                                            "run.epochs=1000000",
+                                            "--set",
+                                            "run.steps=0",
+                                            "--set",
+                                            "input.batch_size=4",
+                                            "--set",
+                                            "run.log_steps=1"};
+    std::array<int, 2> ends{};
+    if (::pipe(ends.data()) != 0) return;
+    process_ = ::fork();
+    if (process_ == 0) {
+      ::dup2(ends[1], STDOUT_FILENO);
+      std::vector<char*> argv;
+      for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
+      argv.push_back(nullptr);
+      ::execv(program.c_str(), argv.data());
+      ::_exit(127);
+    }
+    ::close(ends[1]);
+    output_ = ::fdopen(ends[0], "r");
+  }
+  ~EndlessRun() {
+    if (output_ != nullptr) std::fclose(output_);
+    if (process_ > 0) ::kill(process_, SIGKILL);
+  }
+
+  /// Reads on until a line holds `words`; false if the output ends before.
+  bool wait_for(const std::string& words) {
+    std::array<char, 4096> line{};
+    while (std::fgets(line.data(), line.size(), output_) != nullptr) {
+      all_ += line.data();
+      if (std::string(line.data()).find(words) != std::string::npos) return true;
+    }
+    return false;
+  }
+
+  void signal(int number) const { ::kill(process_, number); }
+
+  /// Its exit code, after all of its output.
+  int end() {
+    wait_for("there is no such line");
+    int status = 0;
+    ::waitpid(process_, &status, 0);
+    process_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+
+  [[nodiscard]] const std::string& output() const { return all_; }
+
+ private:
+  pid_t process_ = -1;
+  std::FILE* output_ = nullptr;
+  std::string all_;
+};
+
+class SignalTest : public testing::TestWithParam<int> {
+ protected:
+  testing_support::TemporaryFolder folder_;
+};
+
+TEST_P(SignalTest, TheStepIsEndedResultsAreWrittenAndTheExitCodeSaysSo) {
+  const fs::path dir = folder_.path() / "run";
+  EndlessRun run(dir);
+  ASSERT_TRUE(run.wait_for("step 3")) << run.output();
+  run.signal(GetParam());
+  EXPECT_EQ(run.end(), 75);
+  EXPECT_THAT(run.output(), testing::HasSubstr("interrupted after"));
+  EXPECT_THAT(run.output(), testing::HasSubstr("verdict"));
+
+  std::ifstream result(dir / "result.json");
+  const Json json = Json::parse(result);
+  EXPECT_EQ(json["status"], "interrupted");
+  std::ifstream lines(dir / "steps.jsonl");
+  int steps = 0;
+  for (std::string line; std::getline(lines, line); ++steps) {
+    EXPECT_EQ(Json::parse(line)["step"], steps) << "a step was lost or torn";
+  }
+  EXPECT_EQ(json["steps"], steps) << "every trained step has its line";
+}
+
+INSTANTIATE_TEST_SUITE_P(OfTheKeyboardAndOfTheSystem, SignalTest, testing::Values(SIGINT, SIGTERM));
+
+}  // namespace
+}  // namespace slackline
