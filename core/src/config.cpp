@@ -209,19 +209,16 @@ class Loader {
 };
 
 /// [eval.source] laid over [source]: the same plugin inherits its keys, another stands alone.
-ConfigNode eval_source(const ConfigNode& root, const ConfigNode& eval) {
-  const ConfigNode* base = root.find("source");
-  const ConfigNode* over = eval.find("source");
-  if (over == nullptr) return base != nullptr ? *base : ConfigNode{};
-  if (base == nullptr || over->type != ConfigNode::Type::kTable) return *over;
-  const ConfigNode* plugin = over->find("plugin");
+ConfigNode eval_source(const ConfigNode* base, const ConfigNode& over) {
+  if (base == nullptr || over.type != ConfigNode::Type::kTable) return over;
+  const ConfigNode* plugin = over.find("plugin");
   const ConfigNode* base_plugin = base->find("plugin");
   if (plugin != nullptr && base_plugin != nullptr && plugin->string != base_plugin->string) {
-    return *over;
+    return over;
   }
   ConfigNode out = *base;
-  out.place = over->place;
-  for (const auto& [key, member] : over->members) out.members[key] = member;
+  out.place = over.place;
+  for (const auto& [key, member] : over.members) out.members[key] = member;
   return out;
 }
 
@@ -260,8 +257,14 @@ Config Config::load(const ConfigInput& input, Registry& registry) {
     Eval parts;
     parts.options = loader.own_table<EvalOptions>(eval, "eval", {"source", "transform"});
     if (eval->type == ConfigNode::Type::kTable) {
-      const ConfigNode source = eval_source(root, *eval);
-      parts.source = loader.component(&source, "source", "eval.source", "[eval.source]", whole);
+      if (const ConfigNode* held_out = eval->find("source"); held_out != nullptr) {
+        const ConfigNode source = eval_source(root.find("source"), *held_out);
+        parts.source = loader.component(&source, "source", "eval.source", "[eval.source]", whole);
+      } else {
+        loader.problems.push_back({eval->place,
+                                   "there is no [eval.source], which says what is held out",
+                                   "it inherits from [source]; give it at least other data"});
+      }
       parts.transforms = loader.components(eval->find("transform"), "eval.", eval->place);
     }
     config.eval = std::move(parts);

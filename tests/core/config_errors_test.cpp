@@ -222,6 +222,11 @@ TEST_F(ConfigErrorsTest, TransformsAreAListEverywhere) {
               HasSubstr("there is no [[eval.transform]]"));
 }
 
+TEST_F(ConfigErrorsTest, TrainingDataAreNotTakenForHeldOutOnes) {
+  EXPECT_THAT(errors_of_text(whole_ + "[eval]\n[[eval.transform]]\nplugin = \"decode\"\n"),
+              HasSubstr("there is no [eval.source], which says what is held out"));
+}
+
 TEST_F(ConfigErrorsTest, AMistakeInASharedSourceIsToldOnce) {
   const std::string message = errors_of_text(std::string(kSource) + "count = 0\n" + kRest +
                                              "[eval.source]\n[[eval.transform]]\nplugin = "

@@ -10,6 +10,8 @@
 
 #include <gtest/gtest.h>
 
+#include "temporary_folder.h"
+
 namespace slackline {
 namespace {
 
@@ -60,20 +62,13 @@ class FailingOps final : public FileOps {
 
 class FileOpsTest : public testing::Test {
  protected:
-  FileOpsTest() {
-    fs::remove_all(dir_);
-    fs::create_directories(dir_);
-  }
-  ~FileOpsTest() override { fs::remove_all(dir_); }
-
   static std::string contents(const fs::path& path) {
     std::ifstream file(path);
     return {std::istreambuf_iterator<char>(file), {}};
   }
 
-  fs::path dir_ = fs::path(testing::TempDir()) /
-                  (std::string("file_ops_") +
-                   testing::UnitTest::GetInstance()->current_test_info()->name());
+  testing_support::TemporaryFolder folder_;
+  const fs::path dir_ = folder_.path();
 };
 
 TEST_F(FileOpsTest, SyncsTheFileBeforeTheRenameAndTheDirectoryAfterIt) {

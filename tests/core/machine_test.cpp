@@ -4,9 +4,10 @@
 #include <fstream>
 #include <string>
 
+#include <gtest/gtest.h>
 #include <sched.h>
 
-#include <gtest/gtest.h>
+#include "temporary_folder.h"
 
 namespace slackline {
 namespace {
@@ -15,14 +16,12 @@ namespace {
 class UsableCpusTest : public testing::Test {
  protected:
   int with_quota(const std::string& cpu_max) {
-    std::filesystem::create_directories(root_);
     std::ofstream(root_ / "cpu.max") << cpu_max;
     return usable_cpus(root_);
   }
-  ~UsableCpusTest() override { std::filesystem::remove_all(root_); }
 
-  std::filesystem::path root_ = std::filesystem::path(testing::TempDir()) /
-                                testing::UnitTest::GetInstance()->current_test_info()->name();
+  testing_support::TemporaryFolder folder_;
+  const std::filesystem::path root_ = folder_.path();
 };
 
 int allowed_cpus() {

@@ -16,6 +16,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "temporary_folder.h"
 #include "test_host.h"
 
 namespace slackline {
@@ -74,12 +75,6 @@ flip_probability = 0.0
 
 class RunTest : public testing::Test {
  protected:
-  RunTest() {
-    fs::remove_all(dir_);
-    fs::create_directories(dir_);
-  }
-  ~RunTest() override { fs::remove_all(dir_); }
-
   /// Runs this configuration with these --set arguments; results go to dir_/`name`.
   RunOutcome run_toml(std::string toml, const std::vector<std::string>& set = {},
                       const std::string& name = "run") {
@@ -131,9 +126,8 @@ class RunTest : public testing::Test {
     return out;
   }
 
-  fs::path dir_ =
-      fs::path(testing::TempDir()) /
-      (std::string("run_") + testing::UnitTest::GetInstance()->current_test_info()->name());
+  testing_support::TemporaryFolder folder_;
+  const fs::path dir_ = folder_.path();
   std::ostringstream screen_;
   std::stop_source stop_;
 };
