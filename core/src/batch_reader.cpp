@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include <pthread.h>
 #include <time.h>
 
 #include "host_batch.h"
@@ -21,25 +22,6 @@ namespace slackline {
 namespace {
 
 using std::chrono::nanoseconds;
-
-/// Cuts a thread's time into laps with no gap between them, on the clock and on the CPU.
-class ThreadStopwatch {
- public:
-  StageTime lap() {
-    const nanoseconds cpu = thread_cpu();
-    return {.wall = wall_.lap(), .cpu = cpu - std::exchange(cpu_mark_, cpu)};
-  }
-
- private:
-  static nanoseconds thread_cpu() {
-    timespec now{};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return std::chrono::seconds(now.tv_sec) + nanoseconds(now.tv_nsec);
-  }
-
-  Stopwatch wall_;
-  nanoseconds cpu_mark_ = thread_cpu();
-};
 
 /// Nanoseconds that one worker adds to and anybody may read.
 class TimeCounter {
@@ -56,25 +38,21 @@ class TimeCounter {
   std::atomic<std::int64_t> value_{0};
 };
 
-class StageCounter {
- public:
-  void add(const StageTime& time) noexcept {
-    wall_.add(time.wall);
-    cpu_.add(time.cpu);
-  }
-  [[nodiscard]] StageTime get() const noexcept { return {.wall = wall_.get(), .cpu = cpu_.get()}; }
-
- private:
-  TimeCounter wall_, cpu_;
-};
+/// CPU time that a running thread has used.
+nanoseconds cpu_time_of(std::thread& thread) {
+  clockid_t clock{};
+  timespec used{};
+  if (pthread_getcpuclockid(thread.native_handle(), &clock) != 0) return {};
+  clock_gettime(clock, &used);
+  return std::chrono::seconds(used.tv_sec) + nanoseconds(used.tv_nsec);
+}
 
 /// What one worker counts. On cache lines of its own.
 struct alignas(64) WorkerCounters {
   explicit WorkerCounters(std::size_t transform_count) : transforms(transform_count) {}
 
-  StageCounter read, batching;
-  std::vector<StageCounter> transforms;
-  TimeCounter turn, idle;
+  TimeCounter read, batching, turn, idle;
+  std::vector<TimeCounter> transforms;
   std::atomic<std::uint64_t> samples{0};
   std::atomic<std::uint64_t> record_bytes{0};
 };
@@ -116,7 +94,7 @@ class BatchReader::Impl {
   const Batch* next();
   void give_back(const Batch* batch) noexcept;
   void cancel() noexcept;
-  [[nodiscard]] InputTimes times() const;
+  [[nodiscard]] InputTimes times();
 
  private:
   /// A record and the slot that it is for.
@@ -127,14 +105,14 @@ class BatchReader::Impl {
   };
 
   void work(WorkerCounters& counters);
-  bool take_turn(Turn& turn, WorkerCounters& counters, ThreadStopwatch& watch);
-  void fill(const Turn& turn, WorkerCounters& counters, Scratch& scratch, ThreadStopwatch& watch);
+  bool take_turn(Turn& turn, WorkerCounters& counters, Stopwatch& watch);
+  void fill(const Turn& turn, WorkerCounters& counters, Scratch& scratch, Stopwatch& watch);
 
   // With turn_mutex_ held.
   bool read(Record& record, std::optional<BadSample>& bad);
   void start_epoch();
   void end_epoch();
-  bool open_batch(WorkerCounters& counters, ThreadStopwatch& watch);
+  bool open_batch(WorkerCounters& counters, Stopwatch& watch);
   void seal();
 
   void complete(HostBatch& batch);
@@ -168,14 +146,14 @@ class BatchReader::Impl {
 
 void BatchReader::Impl::work(WorkerCounters& counters) {
   Scratch scratch;
-  ThreadStopwatch watch;
+  Stopwatch watch;
   for (;;) {
     Turn turn;
     const std::int64_t waited_before = waited_for_room_ns_.load(std::memory_order_relaxed);
     {
       const std::lock_guard lock(turn_mutex_);
       // While another worker waited for room, this one did too, if in another queue.
-      const nanoseconds waited = watch.lap().wall;
+      const nanoseconds waited = watch.lap();
       const nanoseconds for_room = std::min(
           waited, nanoseconds(waited_for_room_ns_.load(std::memory_order_relaxed) - waited_before));
       counters.idle.add(for_room);
@@ -191,7 +169,7 @@ void BatchReader::Impl::work(WorkerCounters& counters) {
 }
 
 /// Reads the next record and takes the next slot. False when there is nothing left to do.
-bool BatchReader::Impl::take_turn(Turn& turn, WorkerCounters& counters, ThreadStopwatch& watch) {
+bool BatchReader::Impl::take_turn(Turn& turn, WorkerCounters& counters, Stopwatch& watch) {
   while (!ended_ && !cancelled_.load(std::memory_order_relaxed)) {
     std::optional<BadSample> bad;
     std::exception_ptr fatal;
@@ -270,13 +248,13 @@ void BatchReader::Impl::end_epoch() {
 }
 
 /// Waits for room and opens the batch of the next slots. False if cancelled.
-bool BatchReader::Impl::open_batch(WorkerCounters& counters, ThreadStopwatch& watch) {
+bool BatchReader::Impl::open_batch(WorkerCounters& counters, Stopwatch& watch) {
   std::unique_lock lock(state_mutex_);
   room_.wait(lock, [this] {
     return cancelled_.load(std::memory_order_relaxed) ||
            std::cmp_less(open_.size(), plan_.batches_ahead);
   });
-  const nanoseconds waited = watch.lap().wall;
+  const nanoseconds waited = watch.lap();
   counters.idle.add(waited);
   waited_for_room_ns_.fetch_add(waited.count(), std::memory_order_relaxed);
   if (cancelled_.load(std::memory_order_relaxed)) return false;
@@ -299,7 +277,7 @@ void BatchReader::Impl::seal() {
 }
 
 void BatchReader::Impl::fill(const Turn& turn, WorkerCounters& counters, Scratch& scratch,
-                             ThreadStopwatch& watch) {
+                             Stopwatch& watch) {
   const std::uint32_t epoch = turn.batch->view().epoch;
   SampleSlot slot = turn.batch->slot(turn.slot);
   TransformContext context{
@@ -393,7 +371,7 @@ void BatchReader::Impl::cancel() noexcept {
   ready_.notify_all();
 }
 
-InputTimes BatchReader::Impl::times() const {
+InputTimes BatchReader::Impl::times() {
   InputTimes sum;
   sum.transforms.resize(plan_.transforms.size());
   for (const auto& worker : counters_) {
@@ -407,6 +385,7 @@ InputTimes BatchReader::Impl::times() const {
     sum.samples += worker->samples.load(std::memory_order_relaxed);
     sum.record_bytes += worker->record_bytes.load(std::memory_order_relaxed);
   }
+  for (std::thread& thread : threads_) sum.cpu += cpu_time_of(thread);
   const std::lock_guard lock(state_mutex_);
   sum.batches = delivered_;
   sum.buffers = static_cast<std::int32_t>(all_.size());
@@ -418,6 +397,7 @@ InputTimes InputTimes::since(const InputTimes& earlier) const {
   out.read -= earlier.read;
   out.turn -= earlier.turn;
   out.idle -= earlier.idle;
+  out.cpu -= earlier.cpu;
   out.batching -= earlier.batching;
   for (std::size_t i = 0; i < earlier.transforms.size(); ++i) {
     out.transforms[i] -= earlier.transforms[i];
@@ -432,6 +412,7 @@ InputTimes& InputTimes::operator+=(const InputTimes& other) {
   read += other.read;
   turn += other.turn;
   idle += other.idle;
+  cpu += other.cpu;
   batching += other.batching;
   transforms.resize(std::max(transforms.size(), other.transforms.size()));
   for (std::size_t i = 0; i < other.transforms.size(); ++i) transforms[i] += other.transforms[i];

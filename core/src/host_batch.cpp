@@ -4,15 +4,33 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <utility>
 
+#include <sys/mman.h>
+
 namespace slackline {
+
+namespace {
+
+/// Whole huge pages, where the kernel has them to give: a batch is written once and read once, so
+/// its cost is that of its pages.
+std::uint8_t* allocate(std::size_t bytes) {
+  constexpr std::size_t kHugePage = std::size_t{2} << 20;
+  const std::size_t alignment = bytes < kHugePage ? 4096 : kHugePage;
+  const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  void* const memory = std::aligned_alloc(alignment, rounded);
+  if (memory == nullptr) throw std::bad_alloc();
+  if (alignment == kHugePage) ::madvise(memory, rounded, MADV_HUGEPAGE);  // only advice
+  return static_cast<std::uint8_t*>(memory);
+}
+
+}  // namespace
 
 HostBatch::HostBatch(const ImageShape& shape, std::int32_t capacity)
     : shape_(shape),
       image_bytes_(shape.size()),
-      pixels_(static_cast<std::uint8_t*>(::operator new (
-          image_bytes_* static_cast<std::size_t>(capacity), std::align_val_t{4096}))),
+      pixels_(allocate(image_bytes_ * static_cast<std::size_t>(capacity))),
       labels_(static_cast<std::size_t>(capacity)) {}
 
 void HostBatch::open(std::uint32_t epoch, std::uint64_t index) {

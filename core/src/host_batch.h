@@ -7,10 +7,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <vector>
 
 namespace slackline {
@@ -54,10 +54,8 @@ class HostBatch {
   bool lent = false;
 
  private:
-  struct AlignedDelete {
-    void operator()(std::uint8_t* memory) const {
-      ::operator delete (memory, std::align_val_t{4096});
-    }
+  struct Free {
+    void operator()(std::uint8_t* memory) const { std::free(memory); }
   };
   struct Bad {
     std::int32_t slot;
@@ -70,7 +68,7 @@ class HostBatch {
 
   ImageShape shape_;
   std::size_t image_bytes_;
-  std::unique_ptr<std::uint8_t, AlignedDelete> pixels_;
+  std::unique_ptr<std::uint8_t, Free> pixels_;
   std::vector<std::int32_t> labels_;
   std::atomic<std::int32_t> holders_{0};
   std::mutex trouble_mutex_;

@@ -38,11 +38,8 @@ Json json_of(const Throughput& t) {
 Json json_of_input(const RunMeasurements& measured) {
   const InputTimes& input = measured.input;
   const double images = input.samples > 0 ? static_cast<double>(input.samples) : 1;
-  const auto stage = [&](const StageTime& time) {
-    return Json{{"s", seconds(time.wall)},
-                {"cpu_s", seconds(time.cpu)},
-                {"ms_per_image", milliseconds(time.wall) / images},
-                {"cpu_ms_per_image", milliseconds(time.cpu) / images}};
+  const auto stage = [&](std::chrono::nanoseconds time) {
+    return Json{{"s", seconds(time)}, {"ms_per_image", milliseconds(time) / images}};
   };
   Json stages = {{"read", stage(input.read)}};
   for (std::size_t i = 0; i < input.transforms.size(); ++i) {
@@ -52,8 +49,8 @@ Json json_of_input(const RunMeasurements& measured) {
     stages[name] = stage(input.transforms[i]);
   }
   stages["batching"] = stage(input.batching);
-  stages["turn"] = {{"s", seconds(input.turn)}};
-  stages["idle"] = {{"s", seconds(input.idle)}};
+  stages["turn"] = stage(input.turn);
+  stages["idle"] = stage(input.idle);
   return {{"workers", measured.workers},
           {"images", input.samples},
           {"record_bytes", input.record_bytes},
@@ -173,11 +170,7 @@ std::string result_json(const Config& config, const Notes& notes, const BadSampl
       {"machine", json_of_machine()},
   };
   if (images > 0) {
-    const InputTimes& input = measured.input;
-    StageTime busy = input.read;
-    busy += input.batching;
-    for (const StageTime& time : input.transforms) busy += time;
-    json["input"]["cpu_ms_per_image"] = milliseconds(busy.cpu) / images;
+    json["input"]["cpu_ms_per_image"] = milliseconds(measured.input.cpu) / images;
   }
   if (!measured.error.empty()) json["error"] = measured.error;
   // Names come from files and may hold any bytes; JSON must be UTF-8.

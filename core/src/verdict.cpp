@@ -27,9 +27,9 @@ struct Stage {
   double time_s = 0;
 };
 Stage busiest_stage(const RunMeasurements& measured) {
-  Stage busiest{"read", seconds(measured.input.read.wall)};
+  Stage busiest{"read", seconds(measured.input.read)};
   for (std::size_t i = 0; i < measured.input.transforms.size(); ++i) {
-    const double time_s = seconds(measured.input.transforms[i].wall);
+    const double time_s = seconds(measured.input.transforms[i]);
     if (time_s > busiest.time_s) busiest = {measured.transform_names[i], time_s};
   }
   return busiest;
@@ -48,8 +48,8 @@ Verdict verdict_of(const RunMeasurements& measured) {
   verdict.is_input_bound = throughput.input_bound_percent > kInputBoundPercent;
 
   const InputTimes& input = measured.input;
-  double work_s = seconds(input.read.wall) + seconds(input.turn) + seconds(input.batching.wall);
-  for (const StageTime& time : input.transforms) work_s += seconds(time.wall);
+  double work_s = seconds(input.read) + seconds(input.turn) + seconds(input.batching);
+  for (const auto time : input.transforms) work_s += seconds(time);
   const double idle_s = seconds(input.idle);
   const double all_s = std::max(work_s + idle_s, 1e-9);
 

@@ -169,8 +169,7 @@ TEST_F(BatchReaderTest, AnEmptyEpochGivesNoBatch) {
 
 TEST_F(BatchReaderTest, FailEndsTheRunAtTheFirstBadRecordAndNamesIt) {
   transform.undecodable = {5, 6};
-  EXPECT_EQ(read_all(),
-            "0 1 2 3!shard: record at byte 500: image/encoded: not a picture");
+  EXPECT_EQ(read_all(), "0 1 2 3!shard: record at byte 500: image/encoded: not a picture");
 }
 
 TEST_F(BatchReaderTest, FailEndsTheRunAtADamagedRecordOfTheSource) {
@@ -180,8 +179,7 @@ TEST_F(BatchReaderTest, FailEndsTheRunAtADamagedRecordOfTheSource) {
 
 TEST_F(BatchReaderTest, ABadRecordInTheDroppedRestIsNotPassedOver) {
   transform.undecodable = {9};
-  EXPECT_EQ(read_all(),
-            "0 1 2 3|4 5 6 7!shard: record at byte 900: image/encoded: not a picture");
+  EXPECT_EQ(read_all(), "0 1 2 3|4 5 6 7!shard: record at byte 900: image/encoded: not a picture");
 }
 
 TEST_F(BatchReaderTest, SkipLeavesBadSamplesOutOfTheirBatchAndAccountsForEach) {
@@ -195,8 +193,7 @@ TEST_F(BatchReaderTest, SkipLeavesBadSamplesOutOfTheirBatchAndAccountsForEach) {
   EXPECT_EQ(account.all()[0].key, "image/encoded");
   EXPECT_EQ(account.all()[1].key, "data");
   EXPECT_EQ(account.all()[1].offset, 200u);
-  EXPECT_EQ(account.all()[2].reason,
-            "shard: record at byte 600: image/encoded: not a picture");
+  EXPECT_EQ(account.all()[2].reason, "shard: record at byte 600: image/encoded: not a picture");
 }
 
 TEST_F(BatchReaderTest, SkipDeliversNoEmptyBatch) {

@@ -47,9 +47,9 @@ TEST(OptionTableTest, DefaultsAreTheInitialisersAsToml) {
   const auto table = Options::table();
   std::vector<std::string> defaults;
   for (const slackline_option& row : table.rows()) defaults.emplace_back(row.default_toml);
-  EXPECT_EQ(defaults, (std::vector<std::string>{"[]", "3", "0.2", "false", "[0.05, 1.0]",
-                                                "\"64MiB\"", "\"11ms\"", "\"green\"",
-                                                "\"a \\\"b\\\"\""}));
+  EXPECT_EQ(defaults,
+            (std::vector<std::string>{"[]", "3", "0.2", "false", "[0.05, 1.0]", "\"64MiB\"",
+                                      "\"11ms\"", "\"green\"", "\"a \\\"b\\\"\""}));
 }
 
 TEST(OptionTableTest, RowsSayTypeRangeAndNumberOfItems) {

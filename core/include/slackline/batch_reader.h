@@ -31,31 +31,15 @@ struct BatchReaderPlan {
   std::uint32_t shard_count = 1;
 };
 
-/// What a stage took. Where `wall` is much more than `cpu`, it waited for I/O or for a CPU.
-struct StageTime {
-  std::chrono::nanoseconds wall{};
-  std::chrono::nanoseconds cpu{};
-
-  StageTime& operator+=(const StageTime& other) {
-    wall += other.wall;
-    cpu += other.cpu;
-    return *this;
-  }
-  StageTime& operator-=(const StageTime& other) {
-    wall -= other.wall;
-    cpu -= other.cpu;
-    return *this;
-  }
-};
-
 /// Where the time of the workers went since the start, summed over them.
 struct InputTimes {
-  StageTime read;                     ///< in Source::next(): I/O, checksums, shuffling
-  std::vector<StageTime> transforms;  ///< in each Transform::apply()
-  StageTime batching;                 ///< everything else: the framework's own cost
-  std::chrono::nanoseconds turn{};    ///< waiting for another worker's turn at the source
-  std::chrono::nanoseconds idle{};    ///< waiting for room: the consumer is slower
-  std::uint64_t samples = 0;          ///< records that became samples
+  std::chrono::nanoseconds read{};  ///< in Source::next(): I/O, checksums, shuffling
+  std::vector<std::chrono::nanoseconds> transforms;  ///< in each Transform::apply()
+  std::chrono::nanoseconds batching{};               ///< everything else: the framework's own cost
+  std::chrono::nanoseconds turn{};  ///< waiting for another worker's turn at the source
+  std::chrono::nanoseconds idle{};  ///< waiting for room: the consumer is slower
+  std::chrono::nanoseconds cpu{};   ///< CPU time of all of it; the rest are times on the clock
+  std::uint64_t samples = 0;        ///< records that became samples
   std::uint64_t record_bytes = 0;
   std::uint64_t batches = 0;  ///< delivered
   std::int32_t buffers = 0;   ///< host batches allocated so far

@@ -70,8 +70,9 @@ class SLACKLINE_API Registry {
  public:
   explicit Registry(std::vector<PluginDirectory> search_path);
 
-  /// Build tree (plugins/ beside the folder of libslackline.so), SLACKLINE_PLUGIN_PATH (colon-separated,
-  /// absolute), user ($XDG_DATA_HOME or ~/.local/share, + /slackline/plugins), site
+  /// Build tree (plugins/ beside the folder of libslackline.so), SLACKLINE_PLUGIN_PATH
+  /// (colon-separated, absolute), user ($XDG_DATA_HOME or ~/.local/share, + /slackline/plugins),
+  /// site
   /// (/usr/local/lib/slackline/plugins), system (where slackline was installed). The first
   /// directory that has a name wins.
   static std::vector<PluginDirectory> default_search_path();

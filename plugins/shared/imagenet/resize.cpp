@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
-#include "resize_kernels.h"
+#include "imagenet/resize_kernels.h"
 
 namespace slackline::imagenet {
 
@@ -32,7 +32,7 @@ RowResizer::RowResizer(const Resize& resize, Scratch& scratch, std::uint8_t* byt
     : rows_(make_taps(resize.rows, resize.sampling, scratch)),
       columns_(resize.columns.count),
       flip_(resize.flip),
-      has_avx2_(resize_kernels::cpu_has_avx2()),
+      kernels_(&resize_kernels::usable_kernels().front()),
       bytes_(bytes),
       floats_(floats) {
   const Taps columns = make_taps(resize.columns, resize.sampling, scratch);
@@ -63,11 +63,7 @@ void RowResizer::row(int y, const std::uint8_t* pixels) noexcept {
 
   const resize_kernels::Columns columns{offsets_.data(), weights_.data(), columns_, flip_};
   float* const lerped = ring_[source & 1].data();
-  if (has_avx2_) {
-    resize_kernels::lerp_columns_avx2(pixels, columns, lerped);
-  } else {
-    resize_kernels::lerp_columns(pixels, columns, lerped);
-  }
+  kernels_->lerp_columns(pixels, columns, lerped);
   for (; next_ < rows_.high.size() && rows_.high[next_] == source; ++next_) {
     write_row(ring_[rows_.low[next_] & 1].data(), lerped, rows_.weight[next_]);
   }
@@ -77,10 +73,8 @@ void RowResizer::write_row(const float* top, const float* bottom, float weight) 
   const std::size_t start = next_ * static_cast<std::size_t>(columns_) * kPixelBytes;
   if (floats_ != nullptr) {
     resize_kernels::lerp_rows_to_float(top, bottom, weight, columns_, floats_ + start);
-  } else if (has_avx2_) {
-    resize_kernels::lerp_rows_avx2(top, bottom, weight, columns_, bytes_ + start);
   } else {
-    resize_kernels::lerp_rows(top, bottom, weight, columns_, bytes_ + start);
+    kernels_->lerp_rows(top, bottom, weight, columns_, bytes_ + start);
   }
 }
 

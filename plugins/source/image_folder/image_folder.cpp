@@ -157,7 +157,7 @@ class ImageFolderSource final : public Source {
 
   Options options_;
   std::vector<ImageFile> files_;
-  RecordPool pool_;
+  RecordPool pool_{RecordPool::Fit::kWarm};
   std::vector<std::uint32_t> order_;  ///< of this epoch and shard: indexes in files_
   std::size_t next_ = 0;              ///< index in order_
 };

@@ -74,6 +74,7 @@ class TfrecordSource final : public Source {
   TfrecordSource(const Options& options, Host& host)
       : options_(options),
         files_(tfrecord::list_files(options.files)),
+        pool_(options.shuffle_buffer > 0 ? RecordPool::Fit::kTight : RecordPool::Fit::kWarm),
         interleave_({.cycle_length = options.cycle_length,
                      .block_length = options.block_length,
                      .compression = options.compression,

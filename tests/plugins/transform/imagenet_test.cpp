@@ -225,8 +225,7 @@ TEST_P(ImagenetTransformTest, PixelsOfTheRightSizeArePassedThrough) {
   for (int i = 0; i < 60; ++i) pixels += static_cast<char>(i * 4);
   format_ = RecordFormat::kPixels;
   const auto mine = apply(pixels, 3);
-  EXPECT_EQ(outcome(pixels.substr(1), 3),
-            ": has 59 bytes of pixels, but an image of 4x5 has 60");
+  EXPECT_EQ(outcome(pixels.substr(1), 3), ": has 59 bytes of pixels, but an image of 4x5 has 60");
   EXPECT_TRUE(std::equal(mine.begin(), mine.end(), pixels.begin(),
                          [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); }));
   EXPECT_EQ(label_, 3);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "imagenet/resize_kernels.h"
 #include "imagenet/row_sink.h"
 #include "imagenet/window.h"
 
@@ -47,7 +48,7 @@ struct Taps {
 /// columns.count, 3), at once. Columns first, then rows, every operation rounded to float32: the
 /// floats are TensorFlow's to the last bit. Written as they are, or rounded to the nearest uint8.
 ///
-/// By AVX2 where the CPU has it, with the same result as without.
+/// By AVX-512 or AVX2 where the CPU has it, with the same result as without.
 class RowResizer final : public RowSink {
  public:
   /// Memory comes from `scratch`; `out` is borrowed, and complete when every row was pushed.
@@ -62,8 +63,8 @@ class RowResizer final : public RowSink {
   /// Row `y` of needed(), its first column at `pixels`.
   void row(int y, const std::uint8_t* pixels) noexcept override;
 
-  /// For tests: takes the path that every CPU has.
-  void use_portable_code() noexcept { has_avx2_ = false; }
+  /// For tests: computes in another way than the fastest.
+  void use(const resize_kernels::Kernels& kernels) noexcept { kernels_ = &kernels; }
 
  private:
   RowResizer(const Resize& resize, Scratch& scratch, std::uint8_t* bytes, float* floats);
@@ -77,7 +78,7 @@ class RowResizer final : public RowSink {
   std::span<float> weights_;
   int columns_ = 0;
   bool flip_ = false;
-  bool has_avx2_ = false;
+  const resize_kernels::Kernels* kernels_;
 
   /// Source rows after the horizontal step, four floats a pixel; even rows in the first, odd ones
   /// in the second: an output row needs two neighbours at most.

@@ -70,14 +70,14 @@ inline std::string outcome(std::span<const std::byte> file,
 /// The output of a resize as T: std::uint8_t or float.
 template <class T>
 std::vector<T> resize(const std::vector<std::uint8_t>& pixels, const imagenet::Resize& plan,
-                      bool portable = false) {
+                      const imagenet::resize_kernels::Kernels* kernels = nullptr) {
   const auto padding = static_cast<std::size_t>(imagenet::kRowPadding);
   std::vector<std::uint8_t> padded(pixels.size() + 2 * padding);
   std::copy(pixels.begin(), pixels.end(), padded.begin() + imagenet::kRowPadding);
   std::vector<T> out(static_cast<std::size_t>(plan.rows.count * plan.columns.count * 3));
   Scratch scratch;
   imagenet::RowResizer resizer(plan, scratch, out.data());
-  if (portable) resizer.use_portable_code();
+  if (kernels != nullptr) resizer.use(*kernels);
   const imagenet::Window& needed = resizer.needed();
   for (int y = 0; y < needed.height; ++y) {
     const int pixel = (needed.y + y) * plan.columns.in + needed.x;

@@ -101,8 +101,8 @@ void expect_resizes(const std::string& op, std::size_t count, imagenet::Sampling
     const imagenet::Resize plan{
         {image.height, height, 0, height}, {image.width, width, 0, width}, sampling, false};
     EXPECT_EQ(golden.difference(resize<float>(image.pixels, plan)), 0) << golden.name;
-    for (const bool portable : {false, true}) {
-      EXPECT_LE(golden.difference(resize<std::uint8_t>(image.pixels, plan, portable)),
+    for (const auto& kernels : imagenet::resize_kernels::usable_kernels()) {
+      EXPECT_LE(golden.difference(resize<std::uint8_t>(image.pixels, plan, &kernels)),
                 golden.tolerance_uint8)
           << golden.name;
     }

@@ -52,8 +52,13 @@ TEST(Resize, VectorCodeGivesThePortableCodesBytes) {
                           {s.in_width, s.width, 0, s.width},
                           sampling,
                           flip};
-        EXPECT_EQ(resize<std::uint8_t>(pixels, plan), resize<std::uint8_t>(pixels, plan, true))
-            << s.in_height << "x" << s.in_width << " to " << s.height << "x" << s.width;
+        const auto usable = imagenet::resize_kernels::usable_kernels();
+        const auto expected = resize<std::uint8_t>(pixels, plan, &usable.back());
+        for (const auto& kernels : usable) {
+          EXPECT_EQ(resize<std::uint8_t>(pixels, plan, &kernels), expected)
+              << kernels.name << ": " << s.in_height << "x" << s.in_width << " to " << s.height
+              << "x" << s.width;
+        }
       }
     }
   }
