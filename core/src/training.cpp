@@ -69,9 +69,11 @@ Training::Training(const Config& config, Assembly& parts, RunControl& control,
       progress_(progress),
       step_lines_(step_lines) {}
 
-double Training::now_s() const {
-  return std::chrono::duration<double>(Stopwatch::Clock::now() - start_).count();
+double Training::seconds_until(Stopwatch::Clock::time_point time) const {
+  return std::chrono::duration<double>(time - start_).count();
 }
+
+double Training::now_s() const { return seconds_until(Stopwatch::Clock::now()); }
 
 BatchReaderPlan Training::plan_for(const InputParts& parts, bool is_training) const {
   const InputOptions& input = config_.input;
@@ -199,7 +201,7 @@ void Training::drain(StepsInFlight& in_flight) {
     times_.back().device_wait += watch_.lap();
     if (!unfinished_.empty()) unfinished_.back().times = times_.back();
   }
-  measured_.training_wall_s = now_s();
+  measured_.training_wall_s = seconds_until(watch_.mark());
   for (const StepSums& sums : finished) record_finished(sums);
 }
 
@@ -240,7 +242,7 @@ void Training::evaluate(std::uint32_t epochs_trained) {
     while (in_flight.count() > 0) add(evaluation.sums, in_flight.finish_oldest());
   }
   evaluation.wall_s = std::chrono::duration<double>(watch_.lap()).count();
-  measured_.training_wall_s = now_s();
+  measured_.training_wall_s = seconds_until(watch_.mark());
   measured_.evaluation_wall_s += evaluation.wall_s;
   if (stopped()) return;  // an evaluation that was cut short says nothing
   if (evaluation.sums.samples == 0) {

@@ -62,6 +62,7 @@ class Training {
   [[nodiscard]] bool evaluation_is_due(std::uint32_t epochs_trained, bool is_last) const;
   [[nodiscard]] std::optional<std::uint64_t> steps_in_all() const;
   [[nodiscard]] bool stopped() const { return control_.stop.stop_requested(); }
+  [[nodiscard]] double seconds_until(Stopwatch::Clock::time_point time) const;
   [[nodiscard]] double now_s() const;
 
   const Config& config_;
@@ -72,8 +73,8 @@ class Training {
   Progress& progress_;
   LineFile& step_lines_;
 
-  const Stopwatch::Clock::time_point start_ = Stopwatch::Clock::now();
   Stopwatch watch_;
+  const Stopwatch::Clock::time_point start_ = watch_.mark();
   std::vector<StepTimes> times_;       ///< of every step, warm-up included
   std::vector<std::int32_t> samples_;  ///< trained by each step
   std::deque<StepRecord> unfinished_;  ///< whose sums are not known yet

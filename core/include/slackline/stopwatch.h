@@ -16,6 +16,9 @@ class Stopwatch {
     return now - std::exchange(mark_, now);
   }
 
+  /// When the last lap ended, or construction.
+  [[nodiscard]] Clock::time_point mark() const { return mark_; }
+
  private:
   Clock::time_point mark_ = Clock::now();
 };
