@@ -235,6 +235,51 @@ TEST_F(RunTest, ADamagedRecordFailsTheRunAndTheResultSaysWhy) {
   EXPECT_EQ(result()["error"], message);
 }
 
+/// A shard of photographs whose tenth kilobyte has a flipped bit, under the run's folder.
+fs::path damaged_shard(const fs::path& folder) {
+  const fs::path file = folder / "damaged";
+  fs::copy_file(fs::path(SLACKLINE_TEST_SOURCE_DIR) / "tests/data/photos/train-00000-of-00004",
+                file);
+  std::fstream bytes(file, std::ios::in | std::ios::out | std::ios::binary);
+  bytes.seekg(10'240);
+  const auto damaged = static_cast<char>(bytes.get() ^ 1);
+  bytes.seekp(10'240);
+  bytes.put(damaged);
+  return file;
+}
+
+TEST_F(RunTest, ASkippedRecordIsNamedOnTheScreenAndInTheResult) {
+  const fs::path shard = damaged_shard(dir_);
+  const std::vector<std::string> set = {"source.files=[\"" + shard.string() + "\"]",
+                                        "source.compression=\"none\"",
+                                        "input.num_classes=18",
+                                        "run.warmup_steps=0",
+                                        "run.steps=3",
+                                        "source.shuffle_buffer=0",
+                                        "input.on_bad_sample=\"skip\""};
+  static_cast<void>(run_toml(kDigits, set));
+  const Json bad = result()["bad_samples"];
+  EXPECT_EQ(bad["policy"], "skip");
+  ASSERT_EQ(bad["count"], 1);
+  EXPECT_EQ(bad["samples"][0]["file"], shard.string());
+  EXPECT_EQ(bad["samples"][0]["key"], "data");
+  EXPECT_THAT(std::string(bad["samples"][0]["reason"]), HasSubstr("checksum does not match"));
+  EXPECT_THAT(screen_.str(), HasSubstr("bad samples 1 (skip)"));
+  EXPECT_THAT(screen_.str(), HasSubstr(std::string(bad["samples"][0]["reason"])));
+  EXPECT_EQ(steps()[0]["images"], 31) << "its batch is smaller by one";
+  EXPECT_EQ(steps()[1]["images"], 32);
+}
+
+TEST_F(RunTest, ASubstitutedRecordLeavesEveryBatchItsSize) {
+  const fs::path shard = damaged_shard(dir_);
+  static_cast<void>(
+      run_toml(kDigits, {"source.files=[\"" + shard.string() + "\"]", "source.compression=\"none\"",
+                         "input.num_classes=18", "run.steps=3", "source.shuffle_buffer=0",
+                         "input.on_bad_sample=\"substitute\""}));
+  EXPECT_EQ(result()["bad_samples"]["count"], 1);
+  for (const Json& step : steps()) EXPECT_EQ(step["images"], 32);
+}
+
 TEST_F(RunTest, TooFewRecordsForOneBatchAreAnErrorNotAnEmptyRun) {
   EXPECT_THAT(error_of<DataError>(kDigits, {"input.batch_size=100000"}),
               HasSubstr("the training data gave no batch"));

@@ -1,0 +1,78 @@
+// What the last line of a run says, from numbers that were measured.
+
+#include <chrono>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "results.h"
+
+namespace slackline {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+/// A run of 1,000 images in 10 s, of which the device waited `input_wait_s` for input.
+RunMeasurements measured(double input_wait_s) {
+  RunMeasurements out;
+  out.throughput.steps = 10;
+  out.throughput.samples = 1000;
+  out.throughput.wall_s = 10;
+  out.throughput.input_wait_s = input_wait_s;
+  out.throughput.images_per_s = 100;
+  out.throughput.headspace_images_per_s = 1000 / (10 - input_wait_s);
+  out.throughput.input_bound_percent = 10 * input_wait_s;
+  out.transform_names = {"transform/decode", "transform/augment"};
+  out.workers = 2;
+  out.input.samples = 1000;
+  out.input.transforms = {1s, 1s};
+  return out;
+}
+
+TEST(VerdictTest, TheBusiestTransformLimitsAnInputBoundRun) {
+  RunMeasurements run = measured(8);
+  run.input.transforms = {2s, 16s};
+  run.input.read = 2s;
+  const Verdict verdict = verdict_of(run);
+  EXPECT_TRUE(verdict.is_input_bound);
+  EXPECT_EQ(verdict.limiting_stage, "transform/augment");
+  EXPECT_EQ(verdict.text,
+            "input-bound: for 80 % of the measured time the device waited for input; without that "
+            "wait it would train 500 images/s instead of 100 images/s. The stage that limits is "
+            "transform/augment, 80 % of the time of 2 workers (16.000 ms an image)");
+}
+
+TEST(VerdictTest, ReadingLimitsWhereItTakesMost) {
+  RunMeasurements run = measured(5);
+  run.input.read = 9s;
+  EXPECT_EQ(verdict_of(run).limiting_stage, "read");
+}
+
+TEST(VerdictTest, IdleWorkersBeforeAWaitingDevicePointAtTheDelivery) {
+  RunMeasurements run = measured(5);
+  run.input.idle = 17s;
+  const Verdict verdict = verdict_of(run);
+  EXPECT_EQ(verdict.limiting_stage, "delivery");
+  EXPECT_THAT(verdict.text, HasSubstr("the prefetcher or the upload limits"));
+}
+
+TEST(VerdictTest, FivePercentOfWaitingAreAllowed) {
+  EXPECT_FALSE(verdict_of(measured(0.5)).is_input_bound);
+  EXPECT_TRUE(verdict_of(measured(0.51)).is_input_bound);
+  EXPECT_EQ(verdict_of(measured(0.5)).limiting_stage, "");
+  EXPECT_THAT(verdict_of(measured(0.5)).text,
+              StartsWith("not input-bound: the device waited for input for 5.0 %"));
+}
+
+TEST(VerdictTest, ARunWithinItsWarmUpHasNoVerdict) {
+  RunMeasurements run;
+  run.warmup_steps = 10;
+  EXPECT_EQ(verdict_of(run).text,
+            "nothing was measured: the run ended within its warm-up of 10 steps");
+}
+
+}  // namespace
+}  // namespace slackline
