@@ -101,6 +101,7 @@ class BatchReader::Impl {
   struct Turn {
     HostBatch* batch = nullptr;
     std::int32_t slot = 0;
+    std::uint32_t epoch = 0;
     Record record;
   };
 
@@ -199,6 +200,7 @@ bool BatchReader::Impl::take_turn(Turn& turn, WorkerCounters& counters, Stopwatc
 
     turn.batch = current_;
     turn.slot = current_->filled++;
+    turn.epoch = epoch_;
     current_->hold();
     if (current_->filled == plan_.batch_size) seal();
     if (got) return true;
@@ -238,13 +240,13 @@ void BatchReader::Impl::start_epoch() {
 }
 
 void BatchReader::Impl::end_epoch() {
-  if (current_ != nullptr) {
-    current_->discard = plan_.drop_remainder;
-    seal();
-  }
   ++epoch_;
   epoch_started_ = false;
   ended_ = epoch_ == plan_.first_epoch + plan_.epochs;
+  if (current_ != nullptr && (ended_ || !plan_.batches_span_epochs)) {
+    current_->discard = plan_.drop_remainder;
+    seal();
+  }
 }
 
 /// Waits for room and opens the batch of the next slots. False if cancelled.
@@ -278,10 +280,9 @@ void BatchReader::Impl::seal() {
 
 void BatchReader::Impl::fill(const Turn& turn, WorkerCounters& counters, Scratch& scratch,
                              Stopwatch& watch) {
-  const std::uint32_t epoch = turn.batch->view().epoch;
   SampleSlot slot = turn.batch->slot(turn.slot);
   TransformContext context{
-      .sample = {.seed = plan_.seed, .sample_id = turn.record.id, .epoch = epoch},
+      .sample = {.seed = plan_.seed, .sample_id = turn.record.id, .epoch = turn.epoch},
       .op = 0,
       .scratch = scratch};
   try {
@@ -298,7 +299,7 @@ void BatchReader::Impl::fill(const Turn& turn, WorkerCounters& counters, Scratch
     counters.samples.fetch_add(1, std::memory_order_relaxed);
     counters.record_bytes.fetch_add(turn.record.bytes.size(), std::memory_order_relaxed);
   } catch (const DataError& error) {
-    turn.batch->mark_bad(turn.slot, bad_record(epoch, turn.record, error));
+    turn.batch->mark_bad(turn.slot, bad_record(turn.epoch, turn.record, error));
   } catch (const Error&) {
     turn.batch->fail(turn.slot, std::current_exception());
   } catch (const std::exception& error) {

@@ -52,6 +52,9 @@ OptionTable<InputOptions> InputOptions::table() {
           .unit("batches"),
       option("drop_remainder", &InputOptions::drop_remainder,
              "leave out the last, smaller batch of a training epoch"),
+      option("batches_span_epochs", &InputOptions::batches_span_epochs,
+             "fill the last batch of a training epoch with the first samples of the next, as "
+             "tf.data's repeat before batch does; only the very last batch is then a remainder"),
       choice("on_bad_sample", &InputOptions::on_bad_sample,
              {{"fail", BadSamplePolicy::kFail},
               {"skip", BadSamplePolicy::kSkip},

@@ -87,6 +87,7 @@ BatchReaderPlan Training::plan_for(const InputParts& parts, bool is_training) co
   plan.workers = measured_.workers;
   plan.batches_ahead = input.batches_ahead;
   plan.drop_remainder = is_training && input.drop_remainder;
+  plan.batches_span_epochs = is_training && input.batches_span_epochs;
   plan.seed = static_cast<std::uint64_t>(config_.run.seed);
   plan.epochs = is_training ? static_cast<std::uint32_t>(config_.run.epochs) : 1;
   plan.shard_index = input.shard_index;

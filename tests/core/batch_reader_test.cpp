@@ -3,10 +3,12 @@
 #include <slackline/batch_reader.h>
 #include <slackline/error.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -17,6 +19,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 namespace slackline {
 namespace {
@@ -159,6 +162,59 @@ TEST_F(BatchReaderTest, EpochsFollowEachOtherAndShareNoBatch) {
   EXPECT_EQ(source.plans[2].seed, 7u);
   EXPECT_EQ(source.plans[2].shard_index, 2u);
   EXPECT_EQ(source.plans[2].shard_count, 5u);
+}
+
+/// The lists of tests/golden/tfdata.json, which TensorFlow made.
+nlohmann::json golden(const char* list) {
+  std::ifstream file(std::string(SLACKLINE_TEST_SOURCE_DIR) + "/tests/golden/tfdata.json");
+  return nlohmann::json::parse(file).at(list);
+}
+
+/// [[0, 1], [2]] as read_all() writes it, each epoch's numbers shifted by 100 where `per_epoch`
+/// samples make an epoch.
+std::string shown(const nlohmann::json& batches, int per_epoch) {
+  std::string out;
+  int seen = 0;
+  for (const auto& batch : batches) {
+    if (!out.empty()) out += "|";
+    for (std::size_t i = 0; i < batch.size(); ++i, ++seen) {
+      const int number = int(batch[i]) + seen / per_epoch * 100;
+      out += (i == 0 ? "" : " ") + std::to_string(number);
+    }
+  }
+  return out;
+}
+
+TEST_F(BatchReaderTest, BatchesAreThoseOfTensorFlow) {
+  int cases = 0;
+  for (const auto& each : golden("batch")) {
+    source.count = each["elements"];
+    plan.batch_size = each["batch_size"];
+    plan.drop_remainder = each["drop_remainder"];
+    EXPECT_EQ(read_all(), shown(each["batches"], 1000)) << each;
+    ++cases;
+  }
+  EXPECT_GE(cases, 8);
+}
+
+TEST_F(BatchReaderTest, BatchesThatSpanEpochsAreThoseOfRepeatBeforeBatch) {
+  plan.batches_span_epochs = true;
+  int cases = 0;
+  for (const auto& each : golden("repeat")) {
+    if (each["times"] == 0) continue;  // an epoch less than one is a configuration error
+    const bool is_batched = each["then_batch_size"] != 0;
+    source.count = each["elements"];
+    plan.epochs = each["times"];
+    plan.batch_size = is_batched ? int(each["then_batch_size"]) : 1;
+    plan.drop_remainder = each["drop_remainder"];
+    nlohmann::json expected = each["order"];
+    if (!is_batched) {
+      for (auto& element : expected) element = nlohmann::json::array({element});
+    }
+    EXPECT_EQ(read_all(), shown(expected, std::max(1, int(each["elements"])))) << each;
+    ++cases;
+  }
+  EXPECT_GE(cases, 5);
 }
 
 TEST_F(BatchReaderTest, AnEmptyEpochGivesNoBatch) {

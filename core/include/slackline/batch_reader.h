@@ -24,6 +24,7 @@ struct BatchReaderPlan {
   std::int32_t workers = 1;
   std::int32_t batches_ahead = 2;  ///< filled or being filled, beyond those that are lent
   bool drop_remainder = true;
+  bool batches_span_epochs = false;  ///< a remainder is filled up from the next epoch
   std::uint64_t seed = 0;
   std::uint32_t first_epoch = 0;
   std::uint32_t epochs = 1;
@@ -58,7 +59,9 @@ struct InputTimes {
 /// others take theirs. So batches are filled in the order of the data, and pixels go from the
 /// decoder to their final place. The result is the same for any number of workers.
 ///
-/// Lifecycle  as BatchStream. Epochs follow each other without a gap; a batch never mixes two.
+/// Lifecycle  as BatchStream. Epochs follow each other without a gap; a batch mixes two only if the
+/// plan says so,
+///            and then counts as one of its first sample's.
 /// Threads    as BatchStream; times() from any.
 /// Errors     next() throws, in the place in the order where it happened: DataError for a bad
 ///            sample that the policy does not allow, whatever else source or transforms threw.

@@ -33,6 +33,7 @@ struct InputOptions {
   std::int32_t workers = 0;
   std::int32_t batches_ahead = 2;
   bool drop_remainder = true;
+  bool batches_span_epochs = false;
   BadSamplePolicy on_bad_sample = BadSamplePolicy::kFail;
   std::int64_t max_bad_samples = 0;
   std::uint32_t shard_index = 0;

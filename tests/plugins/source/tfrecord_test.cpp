@@ -116,6 +116,28 @@ TEST_F(TfrecordTest, ShardsFilesBeforeItInterleaves) {
   }
 }
 
+TEST_F(TfrecordTest, ShardsAreTensorFlowsAndAShardWithoutAFileIsAnError) {
+  int read_shards = 0;
+  for (const json& one : golden("tfdata.json", "shard")) {
+    if (one.contains("error")) continue;  // refused by [input]'s ranges
+    std::filesystem::remove_all(path(""));
+    write_files(std::vector<int>(one.at("elements").get<std::size_t>(), 1));
+    open({{"files", some_files()}, {"cycle_length", 1}});
+    const EpochPlan plan{.seed = 1,
+                         .shard_index = one.at("index").get<std::uint32_t>(),
+                         .shard_count = one.at("num_shards").get<std::uint32_t>()};
+    if (one.at("elements").get<std::uint32_t>() < plan.shard_count) {
+      EXPECT_THROW(source().start_epoch(plan), ConfigError) << one;
+      continue;
+    }
+    json expected = json::array();
+    for (const json& file : one.at("order")) expected.push_back(1000 * file.get<int>());
+    EXPECT_THAT(read_all(plan), ElementsAreArray(texts(expected))) << one;
+    ++read_shards;
+  }
+  EXPECT_GE(read_shards, 4);
+}
+
 TEST_F(TfrecordTest, ListsFilesAsTensorFlowDoes) {
   const json cases = golden("tfdata.json", "list_files");
   ASSERT_FALSE(cases.empty());
