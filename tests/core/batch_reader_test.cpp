@@ -319,6 +319,8 @@ TEST_F(BatchReaderTest, CountsWhatItDid) {
   EXPECT_EQ(times.samples, 16u);
   EXPECT_EQ(times.record_bytes, 16u * 8);
   EXPECT_EQ(times.batches, 4u);
+  EXPECT_GT(times.cpu.count(), 0);
+  EXPECT_GE(reader.times().cpu, times.cpu) << "what ended workers used is not forgotten";
   EXPECT_EQ(times.since(times).samples, 0u);
 }
 

@@ -39,7 +39,8 @@ struct InputTimes {
   std::chrono::nanoseconds batching{};               ///< everything else: the framework's own cost
   std::chrono::nanoseconds turn{};  ///< waiting for another worker's turn at the source
   std::chrono::nanoseconds idle{};  ///< waiting for room: the consumer is slower
-  std::chrono::nanoseconds cpu{};   ///< CPU time of all of it; the rest are times on the clock
+  std::chrono::nanoseconds cpu{};   ///< CPU time of all of it, as of a few records ago; the rest
+                                    ///< are times on the clock
   std::uint64_t samples = 0;        ///< records that became samples
   std::uint64_t record_bytes = 0;
   std::uint64_t batches = 0;  ///< delivered
@@ -59,9 +60,8 @@ struct InputTimes {
 /// others take theirs. So batches are filled in the order of the data, and pixels go from the
 /// decoder to their final place. The result is the same for any number of workers.
 ///
-/// Lifecycle  as BatchStream. Epochs follow each other without a gap; a batch mixes two only if the
-/// plan says so,
-///            and then counts as one of its first sample's.
+/// Lifecycle  as BatchStream. Epochs follow each other without a gap; a batch mixes two only if
+///            the plan says so, and then counts as one of its first sample's.
 /// Threads    as BatchStream; times() from any.
 /// Errors     next() throws, in the place in the order where it happened: DataError for a bad
 ///            sample that the policy does not allow, whatever else source or transforms threw.
