@@ -9,6 +9,13 @@ namespace slackline {
 namespace {
 
 /// Forwards what one component says to the notes, under its id.
+class NoTrace final : public TraceTrack {
+ public:
+  bool is_open() const noexcept override { return false; }
+  void span(const char*, Clock::Time, Clock::Time, std::uint64_t) noexcept override {}
+  void count(const char*, Clock::Time, double) noexcept override {}
+};
+
 class ComponentHost final : public Host {
  public:
   ComponentHost(Notes& notes, std::string component)
@@ -18,10 +25,13 @@ class ComponentHost final : public Host {
     notes_.report(component_, name, value, unit);
   }
   void warn(std::string_view message) override { notes_.warn(component_, message); }
+  Clock& clock() override { return steady_clock(); }
+  TraceTrack& track(std::string_view /*name*/) override { return no_trace_; }
 
  private:
   Notes& notes_;
   std::string component_;
+  NoTrace no_trace_;
 };
 
 class ConfiguredModels final : public ModelFactory {

@@ -2,11 +2,14 @@
 // that casts and exceptions work across plugins whatever compiler made them.
 
 #include <slackline/batch.h>
+#include <slackline/clock.h>
+#include <slackline/collective.h>
 #include <slackline/host.h>
 #include <slackline/model.h>
 #include <slackline/prefetcher.h>
 #include <slackline/source.h>
 #include <slackline/strategy.h>
+#include <slackline/trace.h>
 #include <slackline/transform.h>
 
 namespace slackline {
@@ -19,6 +22,9 @@ Model::~Model() = default;
 ModelFactory::~ModelFactory() = default;
 Strategy::~Strategy() = default;
 Host::~Host() = default;
+Clock::~Clock() = default;
+TraceTrack::~TraceTrack() = default;
+Collective::~Collective() = default;
 
 std::string_view name_of(RecordFormat format) noexcept {
   switch (format) {

@@ -26,10 +26,51 @@ class TestHost final : public Host {
     const std::lock_guard lock(mutex_);
     warnings.emplace_back(message);
   }
+  Clock& clock() override { return clock_; }
+  TraceTrack& track(std::string_view name) override {
+    const std::lock_guard lock(mutex_);
+    return tracks[std::string(name)];
+  }
+
+  /// Plugins made with this host live on `clock`, for instance a SimulatedClock.
+  explicit TestHost(Clock& clock = steady_clock()) : clock_(clock) {}
+
+  /// What a plugin wrote to one track of the timeline.
+  class Track final : public TraceTrack {
+   public:
+    struct Span {
+      std::string name;
+      Clock::Time begin, end;
+      std::uint64_t batch = kNoBatch;
+    };
+    struct Count {
+      std::string name;
+      Clock::Time at;
+      double value = 0;
+    };
+    bool is_open() const noexcept override { return true; }
+    void span(const char* name, Clock::Time begin, Clock::Time end,
+              std::uint64_t batch) noexcept override {
+      const std::lock_guard lock(mutex_);
+      spans.push_back({name, begin, end, batch});
+    }
+    void count(const char* name, Clock::Time at, double value) noexcept override {
+      const std::lock_guard lock(mutex_);
+      counts.push_back({name, at, value});
+    }
+    std::vector<Span> spans;
+    std::vector<Count> counts;
+
+   private:
+    std::mutex mutex_;
+  };
+
   std::map<std::string, double> reports;
   std::vector<std::string> warnings;
+  std::map<std::string, Track, std::less<>> tracks;
 
  private:
+  Clock& clock_;
   std::mutex mutex_;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <slackline/digest.h>
 #include <slackline/export.h>
 #include <slackline/transform.h>
 
@@ -7,6 +8,12 @@
 #include <span>
 
 namespace slackline {
+
+/// A place in the order of the data, from which reading can go on.
+struct DataPosition {
+  std::uint32_t epoch = 0;    ///< from 0
+  std::uint64_t records = 0;  ///< of that epoch that come before; damaged ones count
+};
 
 /// Samples that are trained on together. A view: the stream that lent it owns the memory, which is
 /// the host's before the upload and the device's after it.
@@ -18,6 +25,8 @@ struct Batch {
                                          ///< or where bad samples were skipped
   std::uint32_t epoch = 0;               ///< from 0
   std::uint64_t index = 0;               ///< place in the stream, from 0
+  DataPosition end;                      ///< of what follows this batch
+  BatchDigest digest;                    ///< of what it holds; empty where nobody asked for it
   void* ready = nullptr;                 ///< device event after the last copy; null on the host
 };
 

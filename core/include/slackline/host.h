@@ -1,6 +1,8 @@
 #pragma once
 
+#include <slackline/clock.h>
 #include <slackline/export.h>
+#include <slackline/trace.h>
 
 #include <string_view>
 
@@ -19,6 +21,14 @@ class SLACKLINE_API Host {
 
   /// Something the user should know that is no error: shown once, and kept with the results.
   virtual void warn(std::string_view message) = 0;
+
+  /// What to sleep, wait and start threads with, so that a plugin can be tested and studied in
+  /// simulated time.
+  [[nodiscard]] virtual Clock& clock() = 0;
+
+  /// The track of this name in the run's timeline, made if there is none yet: "host prefetch",
+  /// "device 0 upload". The name is the whole name: it should tell the device.
+  [[nodiscard]] virtual TraceTrack& track(std::string_view name) = 0;
 };
 
 }  // namespace slackline

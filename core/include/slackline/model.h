@@ -7,13 +7,14 @@
 
 namespace slackline {
 
-enum class DeviceKind : std::uint32_t { kCpu = 0, kCuda = 1 };
+enum class DeviceKind : std::uint32_t { kCpu = 0, kCuda = 1, kEmulated = 2 };
 
 /// Where a replica lives.
 struct Device {
   DeviceKind kind = DeviceKind::kCpu;
   std::int32_t index = 0;  ///< among the devices of the run
-  void* stream = nullptr;  ///< where work is enqueued (cudaStream_t); null on the CPU
+  void* stream = nullptr;  ///< where work is enqueued: a cudaStream_t, an EmulatedDevice*; null on
+                           ///< the CPU
 };
 
 /// All that a model must know before it allocates.

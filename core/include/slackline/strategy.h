@@ -44,11 +44,16 @@ class SLACKLINE_API Strategy {
   /// Batches for each step, one for each device. Constant.
   [[nodiscard]] virtual std::int32_t device_count() const = 0;
 
+  /// Threads of its own that enqueue the work of each device: part of the budget of CPUs. 0 if the
+  /// caller's thread does. Constant.
+  [[nodiscard]] virtual std::int32_t launch_threads_per_device() const = 0;
+
   /// Makes a replica on each device. `spec.max_batch_size` is for one device; `spec.device` is
   /// filled in here.
   virtual void build(ModelFactory& factory, const ModelSpec& spec) = 0;
 
-  /// A stream of the same batches in the memory of `device`. `host` must outlive it.
+  /// A stream of the same batches in the memory of `device`; `host` must outlive it. Null if the
+  /// device reads the host's memory, so that nothing has to be copied.
   [[nodiscard]] virtual std::unique_ptr<BatchStream> upload(BatchStream& host,
                                                             std::int32_t device) = 0;
 

@@ -46,6 +46,8 @@ class OneDeviceStrategy final : public Strategy {
 
   [[nodiscard]] std::int32_t device_count() const override { return 1; }
 
+  [[nodiscard]] std::int32_t launch_threads_per_device() const override { return 0; }
+
   void build(ModelFactory& factory, const ModelSpec& spec) override {
     assert(model_ == nullptr);
     ModelSpec local = spec;
