@@ -8,30 +8,23 @@
 namespace slackline {
 namespace {
 
-/// Forwards what one component says to the notes, under its id.
-class NoTrace final : public TraceTrack {
- public:
-  bool is_open() const noexcept override { return false; }
-  void span(const char*, Clock::Time, Clock::Time, std::uint64_t) noexcept override {}
-  void count(const char*, Clock::Time, double) noexcept override {}
-};
-
+/// Forwards what one component says to the notes, under its id, and to the timeline.
 class ComponentHost final : public Host {
  public:
-  ComponentHost(Notes& notes, std::string component)
-      : notes_(notes), component_(std::move(component)) {}
+  ComponentHost(Notes& notes, TraceRecorder& trace, std::string component)
+      : notes_(notes), trace_(trace), component_(std::move(component)) {}
 
   void report(std::string_view name, double value, std::string_view unit) override {
     notes_.report(component_, name, value, unit);
   }
   void warn(std::string_view message) override { notes_.warn(component_, message); }
   Clock& clock() override { return steady_clock(); }
-  TraceTrack& track(std::string_view /*name*/) override { return no_trace_; }
+  TraceTrack& track(std::string_view name) override { return trace_.track(name); }
 
  private:
   Notes& notes_;
+  TraceRecorder& trace_;
   std::string component_;
-  NoTrace no_trace_;
 };
 
 class ConfiguredModels final : public ModelFactory {
@@ -121,29 +114,44 @@ Assembly::Assembly(const Config& config) {
   prefetcher = make_part<Prefetcher>(config.prefetcher, errors);
   strategy = make_part<Strategy>(config.strategy, errors);
   models_ = std::make_unique<ConfiguredModels>(config.model, host_for(config.model));
-  if (strategy != nullptr) {
-    try {
-      const std::int32_t devices = strategy->device_count();
-      if (devices != 1) {
-        throw ConfigError(text("it has ", devices, " devices, and this version drives one"));
-      }
-      strategy->build(*models_, {.image = config.input.shape(),
-                                 .max_batch_size = config.input.batch_size,
-                                 .num_classes = config.input.num_classes,
-                                 .seed = static_cast<std::uint64_t>(config.run.seed),
-                                 .device = {}});
-    } catch (const ConfigError& error) {
-      errors.add("model", error);
-    }
+  if (strategy != nullptr) build_replicas(config, errors);
+  if (config.input.private_threads && config.input.workers > 0) {
+    errors.add("input", ConfigError("private_threads",
+                                    text("computes the number of workers, and workers is ",
+                                         config.input.workers, ": leave it at 0")));
+  }
+  if (config.input.replay != Replay::kOff && config.run.steps == 0) {
+    errors.add("input", ConfigError("replay", "never ends: say how long with [run] steps"));
   }
   errors.throw_if_any();
+}
+
+void Assembly::build_replicas(const Config& config, Errors& errors) {
+  const std::int32_t devices = strategy->device_count();
+  if (config.input.batch_size % devices != 0) {
+    errors.add("input",
+               ConfigError("batch_size", text("a step's ", config.input.batch_size,
+                                              " samples cannot be divided evenly among ", devices,
+                                              " devices: ", config.input.batch_size % devices,
+                                              " would be left over")));
+    return;
+  }
+  try {
+    strategy->build(*models_, {.image = config.input.shape(),
+                               .max_batch_size = config.input.batch_size / devices,
+                               .num_classes = config.input.num_classes,
+                               .seed = static_cast<std::uint64_t>(config.run.seed),
+                               .device = {}});
+  } catch (const ConfigError& error) {
+    errors.add("model", error);
+  }
 }
 
 Assembly::~Assembly() = default;
 
 Host& Assembly::host_for(const Component& component) {
   const Plugin& plugin = *component.plugin;
-  hosts_.push_back(std::make_unique<ComponentHost>(notes_, plugin.id()));
+  hosts_.push_back(std::make_unique<ComponentHost>(notes_, trace_, plugin.id()));
   for (const auto& shadowed : plugin.shadows) {
     hosts_.back()->warn(text(plugin.file.string(), " is used; ", shadowed.string(),
                              " has the same name and is not"));

@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "trace_recorder.h"
+
 namespace slackline {
 
 /// What plugins told their Host. Any thread.
@@ -59,6 +61,7 @@ class Assembly {
  private:
   // Declared first, destroyed last: plugins hold references to their hosts.
   Notes notes_;
+  TraceRecorder trace_{steady_clock()};
   std::vector<std::unique_ptr<Host>> hosts_;
   std::unique_ptr<ModelFactory> models_;
 
@@ -69,9 +72,12 @@ class Assembly {
   std::unique_ptr<Strategy> strategy;
 
   [[nodiscard]] const Notes& notes() const { return notes_; }
+  [[nodiscard]] Notes& notes() { return notes_; }
+  [[nodiscard]] TraceRecorder& trace() { return trace_; }
 
  private:
   class Errors;
+  void build_replicas(const Config& config, Errors& errors);
   Host& host_for(const Component& component);
   template <class Interface>
   std::unique_ptr<Interface> make_part(const Component& component, Errors& errors);

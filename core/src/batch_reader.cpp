@@ -13,6 +13,8 @@
 #include <utility>
 
 #include <time.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "host_batch.h"
 #include "thread_name.h"
@@ -52,6 +54,7 @@ struct alignas(64) WorkerCounters {
 
   TimeCounter read, batching, turn, idle, cpu;
   std::vector<TimeCounter> transforms;
+  TraceTrack* track = nullptr;  ///< of the timeline, or none
   std::atomic<std::uint64_t> samples{0};
   std::atomic<std::uint64_t> record_bytes{0};
 };
@@ -73,9 +76,16 @@ BadSample bad_record(std::uint32_t epoch, const Record& record, const DataError&
 class BatchReader::Impl {
  public:
   Impl(BatchReaderPlan plan, BadSampleAccount& account)
-      : plan_(std::move(plan)), account_(account), epoch_(plan_.first_epoch) {
+      : plan_(std::move(plan)),
+        account_(account),
+        epoch_(plan_.begin.epoch),
+        ended_(epoch_ >= plan_.epochs),
+        no_more_(ended_) {
     for (std::int32_t i = 0; i < plan_.workers; ++i) {
       counters_.push_back(std::make_unique<WorkerCounters>(plan_.transforms.size()));
+      if (!plan_.tracks.empty()) {
+        counters_.back()->track = plan_.tracks[static_cast<std::size_t>(i)];
+      }
     }
     for (std::int32_t i = 0; i < plan_.workers; ++i) {
       threads_.emplace_back([this, i] {
@@ -111,9 +121,13 @@ class BatchReader::Impl {
   // With turn_mutex_ held.
   bool read(Record& record, std::optional<BadSample>& bad);
   void start_epoch();
-  void end_epoch();
+  void skip_to_begin();
+  bool end_epoch(WorkerCounters& counters, Stopwatch& watch);
   bool open_batch(WorkerCounters& counters, Stopwatch& watch);
-  void seal();
+  void seal(bool is_rest);
+
+  [[nodiscard]] bool is_for_several_devices() const { return plan_.batches_per_step > 1; }
+  [[nodiscard]] bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
 
   void complete(HostBatch& batch);
   void recycle(HostBatch& batch) noexcept;
@@ -125,8 +139,9 @@ class BatchReader::Impl {
   std::mutex turn_mutex_;
   HostBatch* current_ = nullptr;  ///< being filled
   std::uint32_t epoch_;
+  std::uint64_t records_in_epoch_ = 0;  ///< read, or skipped as read before
   bool epoch_started_ = false;
-  bool ended_ = false;  ///< nothing more to read
+  bool ended_;  ///< nothing more to read
   std::uint64_t next_index_ = 0;
   std::atomic<std::int64_t> waited_for_room_ns_{0};
 
@@ -136,7 +151,7 @@ class BatchReader::Impl {
   std::vector<std::unique_ptr<HostBatch>> all_;
   std::vector<HostBatch*> free_;
   std::deque<HostBatch*> open_;  ///< being filled or waiting for next(), in order
-  bool no_more_ = false;         ///< nothing will be added to open_
+  bool no_more_;                 ///< nothing will be added to open_
   std::atomic<bool> cancelled_{false};
   std::uint64_t delivered_ = 0;
 
@@ -172,10 +187,11 @@ void BatchReader::Impl::work(WorkerCounters& counters) {
 
 /// Reads the next record and takes the next slot. False when there is nothing left to do.
 bool BatchReader::Impl::take_turn(Turn& turn, WorkerCounters& counters, Stopwatch& watch) {
-  while (!ended_ && !cancelled_.load(std::memory_order_relaxed)) {
+  while (!ended_ && !cancelled()) {
     std::optional<BadSample> bad;
     std::exception_ptr fatal;
     bool got = false;
+    const auto begin = watch.mark();
     try {
       got = read(turn.record, bad);
     } catch (...) {
@@ -191,19 +207,23 @@ bool BatchReader::Impl::take_turn(Turn& turn, WorkerCounters& counters, Stopwatc
     if (fatal != nullptr) {
       current_->fail(current_->filled, fatal);
       ended_ = true;
-      seal();
+      seal(false);
       break;
     }
     if (!got && !bad.has_value()) {
-      end_epoch();
+      if (cancelled() || !end_epoch(counters, watch)) return false;
       continue;
+    }
+    if (counters.track != nullptr) {
+      counters.track->span("read", begin, watch.mark(), current_->view().index);
     }
 
     turn.batch = current_;
     turn.slot = current_->filled++;
     turn.epoch = epoch_;
     current_->hold();
-    if (current_->filled == plan_.batch_size) seal();
+    ++records_in_epoch_;
+    if (current_->filled == plan_.batch_size) seal(false);
     if (got) return true;
     turn.batch->mark_bad(turn.slot, std::move(*bad));
     if (turn.batch->let_go()) complete(*turn.batch);
@@ -238,29 +258,54 @@ void BatchReader::Impl::start_epoch() {
                              .shard_index = plan_.shard_index,
                              .shard_count = plan_.shard_count});
   epoch_started_ = true;
+  records_in_epoch_ = 0;
+  if (epoch_ == plan_.begin.epoch) skip_to_begin();
 }
 
-void BatchReader::Impl::end_epoch() {
-  ++epoch_;
-  epoch_started_ = false;
-  ended_ = epoch_ == plan_.first_epoch + plan_.epochs;
-  if (current_ != nullptr && (ended_ || !plan_.batches_span_epochs)) {
-    current_->discard = plan_.drop_remainder;
-    seal();
+/// Reads what an earlier run has read, and decodes nothing of it.
+void BatchReader::Impl::skip_to_begin() {
+  Record record;
+  for (; records_in_epoch_ < plan_.begin.records && !cancelled(); ++records_in_epoch_) {
+    record = {};
+    bool got = false;
+    try {
+      got = plan_.source->next(record);
+    } catch (const DataError&) {
+      continue;  // it was one of those read then, and told then
+    }
+    if (!got) {
+      throw DataError(text("the data of epoch ", epoch_, " end after ", records_in_epoch_,
+                           " records, and the run that is resumed had read ", plan_.begin.records,
+                           ": these are other data"));
+    }
+    plan_.source->give_back(record);
   }
+}
+
+/// Closes what the epoch leaves open. False if cancelled.
+bool BatchReader::Impl::end_epoch(WorkerCounters& counters, Stopwatch& watch) {
+  ++epoch_;
+  records_in_epoch_ = 0;
+  epoch_started_ = false;
+  ended_ = epoch_ >= plan_.epochs;
+  if (!ended_ && plan_.batches_span_epochs) return true;
+  if (current_ != nullptr) seal(true);
+  while (next_index_ % static_cast<std::uint64_t>(plan_.batches_per_step) != 0) {
+    if (!open_batch(counters, watch)) return false;
+    seal(true);
+  }
+  return true;
 }
 
 /// Waits for room and opens the batch of the next slots. False if cancelled.
 bool BatchReader::Impl::open_batch(WorkerCounters& counters, Stopwatch& watch) {
   std::unique_lock lock(state_mutex_);
-  room_.wait(lock, [this] {
-    return cancelled_.load(std::memory_order_relaxed) ||
-           std::cmp_less(open_.size(), plan_.batches_ahead);
-  });
+  room_.wait(lock,
+             [this] { return cancelled() || std::cmp_less(open_.size(), plan_.batches_ahead); });
   const nanoseconds waited = watch.lap();
   counters.idle.add(waited);
   waited_for_room_ns_.fetch_add(waited.count(), std::memory_order_relaxed);
-  if (cancelled_.load(std::memory_order_relaxed)) return false;
+  if (cancelled()) return false;
 
   if (free_.empty()) {
     all_.push_back(std::make_unique<HostBatch>(plan_.shape, plan_.batch_size));
@@ -274,8 +319,10 @@ bool BatchReader::Impl::open_batch(WorkerCounters& counters, Stopwatch& watch) {
 }
 
 /// No more slots of the current batch are handed out.
-void BatchReader::Impl::seal() {
+void BatchReader::Impl::seal(bool is_rest) {
   HostBatch& batch = *std::exchange(current_, nullptr);
+  batch.discard = is_rest && plan_.drop_remainder;
+  batch.seal({epoch_, records_in_epoch_}, is_rest);
   if (batch.let_go()) complete(batch);
 }
 
@@ -288,15 +335,22 @@ void BatchReader::Impl::fill(const Turn& turn, WorkerCounters& counters, Scratch
       .scratch = scratch};
   try {
     for (; context.op < plan_.transforms.size(); ++context.op) {
+      const auto begin = watch.mark();
       scratch.reset();
       plan_.transforms[context.op]->apply(turn.record, slot, context);
       counters.transforms[context.op].add(watch.lap());
+      if (counters.track != nullptr) {
+        counters.track->span(plan_.span_names[context.op], begin, watch.mark(),
+                             turn.batch->view().index);
+      }
     }
     if (slot.label < 0 || slot.label >= plan_.num_classes) {
       throw DataError("label", text("class ", slot.label, " is not in 0..", plan_.num_classes - 1,
                                     " ([input] num_classes is ", plan_.num_classes, ")"));
     }
-    turn.batch->set_label(turn.slot, slot.label);
+    turn.batch->set_sample(turn.slot, slot.label,
+                           order_item(turn.epoch, turn.record.id, slot.label),
+                           XXH3_64bits(slot.pixels.data(), slot.pixels.size()));
     counters.samples.fetch_add(1, std::memory_order_relaxed);
     counters.record_bytes.fetch_add(turn.record.bytes.size(), std::memory_order_relaxed);
   } catch (const DataError& error) {
@@ -310,7 +364,7 @@ void BatchReader::Impl::fill(const Turn& turn, WorkerCounters& counters, Scratch
 }
 
 void BatchReader::Impl::complete(HostBatch& batch) {
-  batch.finish(batch.filled, account_.policy());
+  batch.finish(batch.discard ? 0 : batch.filled, account_.policy());
   const std::lock_guard lock(state_mutex_);
   batch.complete = true;
   if (open_.front() == &batch) ready_.notify_all();
@@ -322,10 +376,9 @@ const Batch* BatchReader::Impl::next() {
     {
       std::unique_lock lock(state_mutex_);
       ready_.wait(lock, [this] {
-        return cancelled_.load(std::memory_order_relaxed) ||
-               (open_.empty() ? no_more_ : open_.front()->complete);
+        return cancelled() || (open_.empty() ? no_more_ : open_.front()->complete);
       });
-      if (cancelled_.load(std::memory_order_relaxed) || open_.empty()) return nullptr;
+      if (cancelled() || open_.empty()) return nullptr;
       batch = open_.front();
       open_.pop_front();
       batch->lent = true;
@@ -339,7 +392,7 @@ const Batch* BatchReader::Impl::next() {
       cancel();
       throw;
     }
-    if (!batch->discard && batch->view().size > 0) {
+    if (is_for_several_devices() || batch->view().size > 0) {
       const std::lock_guard lock(state_mutex_);
       ++delivered_;
       return &batch->view();

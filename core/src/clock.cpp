@@ -1,6 +1,7 @@
 #include <slackline/clock.h>
 #include <slackline/error.h>
 
+#include <functional>
 #include <system_error>
 #include <utility>
 
@@ -37,8 +38,9 @@ class SteadyClock final : public Clock {
 
   bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed,
             std::optional<Time> deadline, const std::function<bool()>& ready) override {
-    if (deadline.has_value()) return changed.wait_until(lock, *deadline, ready);
-    changed.wait(lock, ready);
+    // By reference: a copy of `ready` could allocate.
+    if (deadline.has_value()) return changed.wait_until(lock, *deadline, std::cref(ready));
+    changed.wait(lock, std::cref(ready));
     return true;
   }
 

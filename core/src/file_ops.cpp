@@ -12,8 +12,9 @@ namespace {
 
 class SystemFileOps final : public FileOps {
  public:
-  int open(const std::filesystem::path& path) override {
-    const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  int open(const std::filesystem::path& path, Open how) override {
+    const int where = how == Open::kAppend ? O_APPEND : O_TRUNC;
+    const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | where | O_CLOEXEC, 0644);
     if (descriptor < 0) throw IoError(text(path.string(), ": cannot open for writing"), errno);
     return descriptor;
   }
@@ -68,7 +69,7 @@ FileOps& system_file_ops() {
 void write_atomically(FileOps& ops, const std::filesystem::path& path, std::string_view contents) {
   std::filesystem::path temporary = path;
   temporary += ".tmp";
-  const int descriptor = ops.open(temporary);
+  const int descriptor = ops.open(temporary, FileOps::Open::kEmpty);
   try {
     ops.write(descriptor, temporary, contents);
     ops.sync(descriptor, temporary);
@@ -87,8 +88,8 @@ void write_atomically(FileOps& ops, const std::filesystem::path& path, std::stri
   ops.sync_directory(path.parent_path().empty() ? "." : path.parent_path());
 }
 
-LineFile::LineFile(FileOps& ops, std::filesystem::path path)
-    : ops_(ops), path_(std::move(path)), descriptor_(ops.open(path_)) {}
+LineFile::LineFile(FileOps& ops, std::filesystem::path path, FileOps::Open how)
+    : ops_(ops), path_(std::move(path)), descriptor_(ops.open(path_, how)) {}
 
 LineFile::~LineFile() { ::close(descriptor_); }
 

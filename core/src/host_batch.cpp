@@ -31,7 +31,8 @@ HostBatch::HostBatch(const ImageShape& shape, std::int32_t capacity)
     : shape_(shape),
       image_bytes_(shape.size()),
       pixels_(allocate(image_bytes_ * static_cast<std::size_t>(capacity))),
-      labels_(static_cast<std::size_t>(capacity)) {}
+      labels_(static_cast<std::size_t>(capacity)),
+      items_(static_cast<std::size_t>(capacity)) {}
 
 void HostBatch::open(std::uint32_t epoch, std::uint64_t index) {
   filled = 0;
@@ -74,6 +75,10 @@ void HostBatch::finish(std::int32_t filled_slots, BadSamplePolicy policy) {
   const auto size = static_cast<std::size_t>(view_.size);
   view_.images = {pixels_.get(), size * image_bytes_};
   view_.labels = {labels_.data(), size};
+  for (std::size_t i = 0; i < size; ++i) {
+    view_.digest.order.append(items_[i].order);
+    view_.digest.pixels.append(items_[i].pixels);
+  }
 }
 
 std::vector<BadSample> HostBatch::take_bad_samples() {
@@ -132,6 +137,7 @@ void HostBatch::copy_sample(std::int32_t to, std::int32_t from) {
   std::memcpy(pixels_.get() + image_bytes_ * static_cast<std::size_t>(to),
               pixels_.get() + image_bytes_ * static_cast<std::size_t>(from), image_bytes_);
   labels_[static_cast<std::size_t>(to)] = labels_[static_cast<std::size_t>(from)];
+  items_[static_cast<std::size_t>(to)] = items_[static_cast<std::size_t>(from)];
 }
 
 }  // namespace slackline

@@ -26,7 +26,12 @@ class HostBatch {
   void open(std::uint32_t epoch, std::uint64_t index);
 
   [[nodiscard]] SampleSlot slot(std::int32_t i) noexcept;
-  void set_label(std::int32_t i, std::int32_t label) noexcept { labels_[i] = label; }
+  /// What is known of the sample in slot `i`: its label, and its items of the digests.
+  void set_sample(std::int32_t i, std::int32_t label, std::uint64_t order_item,
+                  std::uint64_t pixels_item) noexcept {
+    labels_[i] = label;
+    items_[i] = {order_item, pixels_item};
+  }
   /// Says that slot `i` holds no sample. At most once for each slot; any thread.
   void mark_bad(std::int32_t i, BadSample why);
   /// Says that the run cannot go on after this batch. The error of the first slot counts; any
@@ -37,6 +42,12 @@ class HostBatch {
   void hold() noexcept { holders_.fetch_add(1, std::memory_order_relaxed); }
   [[nodiscard]] bool let_go() noexcept {
     return holders_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  }
+
+  /// No more slots are handed out: `end` is where the data go on.
+  void seal(const DataPosition& end, bool is_rest) noexcept {
+    view_.end = end;
+    view_.is_rest = is_rest;
   }
 
   /// Makes the view of the first `filled` slots, after taking out or replacing bad ones.
@@ -57,6 +68,9 @@ class HostBatch {
   struct Free {
     void operator()(std::uint8_t* memory) const { std::free(memory); }
   };
+  struct DigestItems {
+    std::uint64_t order = 0, pixels = 0;
+  };
   struct Bad {
     std::int32_t slot;
     BadSample why;
@@ -70,6 +84,7 @@ class HostBatch {
   std::size_t image_bytes_;
   std::unique_ptr<std::uint8_t, Free> pixels_;
   std::vector<std::int32_t> labels_;
+  std::vector<DigestItems> items_;  ///< of each slot
   std::atomic<std::int32_t> holders_{0};
   std::mutex trouble_mutex_;
   std::vector<Bad> bad_;

@@ -8,6 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "hex.h"
+
 namespace slackline {
 namespace {
 
@@ -51,11 +53,15 @@ Json json_of_input(const RunMeasurements& measured) {
   stages["batching"] = stage(input.batching);
   stages["turn"] = stage(input.turn);
   stages["idle"] = stage(input.idle);
-  return {{"workers", measured.workers},
-          {"images", input.samples},
-          {"record_bytes", input.record_bytes},
-          {"host_batches", input.buffers},
-          {"worker_time", stages}};
+  Json json = {{"workers", measured.workers},   {"workers_rule", measured.workers_rule},
+               {"images", input.samples},       {"record_bytes", input.record_bytes},
+               {"host_batches", input.buffers}, {"worker_time", stages}};
+  if (measured.upload.has_value() && measured.throughput.steps > 0) {
+    const auto uploads = static_cast<double>(measured.throughput.steps) * measured.devices;
+    json["upload"] = {{"s", seconds(*measured.upload)},
+                      {"ms_per_step", milliseconds(*measured.upload) / uploads}};
+  }
+  return json;
 }
 
 Json json_of(const BadSampleAccount& account) {
@@ -154,6 +160,11 @@ std::string result_json(const Config& config, const Notes& notes, const BadSampl
       {"epochs", measured.epochs},
       {"warmup_steps", measured.warmup_steps},
       {"throughput", json_of(measured.throughput)},
+      {"data",
+       {{"samples", measured.digest.order.length()},
+        {"order", hex(measured.digest.order.value())},
+        {"pixels", hex(measured.digest.pixels.value())}}},
+      {"devices", measured.devices},
       {"input", json_of_input(measured)},
       {"time_to_first_batch_s", measured.time_to_first_batch_s},
       {"wall_time_s", measured.wall_time_s},
@@ -169,6 +180,11 @@ std::string result_json(const Config& config, const Notes& notes, const BadSampl
       {"plugins", json_of_plugins(config, notes)},
       {"machine", json_of_machine()},
   };
+  if (measured.throughput.samples > 0) {
+    json["throughput"]["cpu_ms_per_image"] =
+        1e3 * measured.measured_cpu_s / static_cast<double>(measured.throughput.samples);
+  }
+  if (measured.resumed_at_step > 0) json["resumed_at_step"] = measured.resumed_at_step;
   if (images > 0) {
     json["input"]["cpu_ms_per_image"] = milliseconds(measured.input.cpu) / images;
   }
@@ -186,7 +202,9 @@ std::string step_json_line(const StepRecord& record) {
                      {"device_wait_ms", milliseconds(record.times.device_wait)},
                      {"images", record.sums.samples},
                      {"loss", record.sums.loss / samples},
-                     {"correct", record.sums.correct}};
+                     {"correct", record.sums.correct},
+                     {"order", hex(record.digest.order.value())},
+                     {"pixels", hex(record.digest.pixels.value())}};
   return json.dump() + "\n";
 }
 

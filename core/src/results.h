@@ -8,7 +8,9 @@
 #include <slackline/metrics.h>
 #include <slackline/run.h>
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,25 +20,31 @@ namespace slackline {
 
 /// Everything that was measured.
 struct RunMeasurements {
-  std::string started_at;           ///< UTC, ISO 8601
-  std::string status = "complete";  ///< or "interrupted", "failed"
-  std::string error;                ///< of a failed run
-  std::uint64_t steps = 0;          ///< trained, warm-up included
-  std::uint32_t epochs = 0;         ///< begun
-  std::uint64_t warmup_steps = 0;   ///< left out of the statistics
+  std::string started_at;             ///< UTC, ISO 8601
+  std::string status = "complete";    ///< or "interrupted", "failed"
+  std::string error;                  ///< of a failed run
+  std::uint64_t steps = 0;            ///< trained now, warm-up included
+  std::uint64_t resumed_at_step = 0;  ///< trained by the run that this one goes on with
+  std::uint32_t epochs = 0;           ///< begun
+  std::uint64_t warmup_steps = 0;     ///< left out of the statistics
   Throughput throughput;
-  InputTimes input;  ///< of the workers, over the measured steps
+  InputTimes input;                                ///< of the workers, over the measured steps
+  std::optional<std::chrono::nanoseconds> upload;  ///< summed over devices; if there is one
+  std::int32_t devices = 1;
   std::vector<std::string> transform_names;
   std::int32_t workers = 0;
+  std::string workers_rule;  ///< why so many
   double time_to_first_batch_s = 0;
   double wall_time_s = 0;      ///< of the whole run, evaluation included
   double training_wall_s = 0;  ///< all laps of all steps and evaluations: their sum
   double evaluation_wall_s = 0;
-  double cpu_s = 0;  ///< of the whole process
+  double cpu_s = 0;           ///< of the whole process
+  double measured_cpu_s = 0;  ///< of the process, over the measured steps
   std::uint64_t peak_memory_bytes = 0;
   TimeHistory upstream{1, 1};
   double unix_time_at_start_s = 0;  ///< what TimeHistory's times count from
   StepSums last_epoch;
+  BatchDigest digest;  ///< of all samples trained on, those of a resumed run included
   std::vector<Evaluation> evaluations;
 };
 

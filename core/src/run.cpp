@@ -8,8 +8,11 @@
 #include <system_error>
 
 #include "assembly.h"
+#include "cpu_budget.h"
 #include "progress.h"
 #include "results.h"
+#include "run_state.h"
+#include "trace_json.h"
 #include "training.h"
 
 namespace slackline {
@@ -61,14 +64,27 @@ RunOutcome run(const Config& config, RunControl& control) {
 
   Assembly parts(config);
   RunOutcome outcome;
-  try {
-    outcome.dir = make_run_dir(config, control, started);
-  } catch (const ConfigError& error) {
-    if (control.dir.empty()) throw config.locate("run", error);
-    throw;
+  TrainingState state;
+  if (control.resume) {
+    outcome.dir = control.dir;
+    state = read_state(outcome.dir);
+    check_same_training(config, outcome.dir);
+    cut_step_lines(control.files, outcome.dir, state.steps);
+    parts.notes().warn("resume",
+                       text("data, order and augmentation go on behind step ", state.steps,
+                            "; the model's parameters begin anew, as there are no "
+                            "checkpoints of them yet"));
+  } else {
+    try {
+      outcome.dir = make_run_dir(config, control, started);
+    } catch (const ConfigError& error) {
+      if (control.dir.empty()) throw config.locate("run", error);
+      throw;
+    }
+    write_atomically(control.files, outcome.dir / "resolved.toml", config.to_toml(false));
   }
-  write_atomically(control.files, outcome.dir / "resolved.toml", config.to_toml(false));
-  LineFile step_lines(control.files, outcome.dir / "steps.jsonl");
+  LineFile step_lines(control.files, outcome.dir / "steps.jsonl",
+                      control.resume ? FileOps::Open::kAppend : FileOps::Open::kEmpty);
 
   Progress progress(control.out, control.is_terminal, config.run.log_steps);
   BadSampleAccount account(config.input.on_bad_sample, config.input.max_bad_samples);
@@ -76,7 +92,13 @@ RunOutcome run(const Config& config, RunControl& control) {
   measured.started_at = utc_text(started);
   measured.unix_time_at_start_s = unix_seconds(started);
   measured.transform_names = parts.train.transform_names;
-  measured.workers = config.input.workers > 0 ? config.input.workers : usable_cpus();
+  const InputWorkers workers =
+      input_workers(config.input, usable_cpus(), parts.strategy->launch_threads_per_device(),
+                    parts.strategy->device_count());
+  measured.devices = parts.strategy->device_count();
+  measured.workers = workers.count;
+  measured.workers_rule = workers.rule;
+  measured.resumed_at_step = state.steps;
   measured.upstream = TimeHistory(config.input.batch_size, config.run.log_steps);
 
   const auto write_result = [&] {
@@ -88,7 +110,7 @@ RunOutcome run(const Config& config, RunControl& control) {
   };
 
   try {
-    Training(config, parts, control, account, measured, progress, step_lines).train();
+    Training(config, parts, control, account, measured, progress, step_lines, state).train();
   } catch (const std::exception& error) {
     measured.status = "failed";
     measured.error = error.what();
@@ -99,10 +121,17 @@ RunOutcome run(const Config& config, RunControl& control) {
     measured.status = "interrupted";
     outcome.exit_code = ExitCode::kInterrupted;
   }
+  if (config.run.trace_steps > 0) {
+    parts.trace().close();
+    write_atomically(control.files, outcome.dir / "trace.json",
+                     trace_json(parts.trace().snapshot(), "slackline " + config.name()));
+  }
+  measured.digest = state.digest;
+  write_state(control.files, outcome.dir, state);
   write_result();
   progress.line(
       summary_text(measured, account, parts.notes(), (outcome.dir / "result.json").string()));
-  outcome.steps = measured.steps;
+  outcome.steps = state.steps;
   outcome.throughput = measured.throughput;
   outcome.evaluations = measured.evaluations;
   return outcome;

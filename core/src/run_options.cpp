@@ -20,10 +20,15 @@ OptionTable<RunOptions> RunOptions::table() {
              "distance of progress lines, and of the time stamps of exp_per_second")
           .range(1, 1'000'000)
           .unit("steps"),
-      option("steps_in_flight", &RunOptions::steps_in_flight,
-             "how many steps the host may be ahead of the device; unbounded, a busy device would "
-             "look like slow input")
-          .range(1, 64)
+      option(
+          "steps_in_flight", &RunOptions::steps_in_flight,
+          "how many steps the host may be ahead of the device, which waits for the last of them: "
+          "unbounded, a busy device would look like slow input. 0 waits for each step at once")
+          .range(0, 64)
+          .unit("steps"),
+      option("trace_steps", &RunOptions::trace_steps,
+             "so many steps after the warm-up are recorded as a timeline, trace.json")
+          .range(std::int64_t{0}, std::int64_t{1'000'000})
           .unit("steps"),
       option("dir", &RunOptions::dir,
              "directory for the results; empty means runs/<configuration>-<time> below the working "
@@ -46,6 +51,11 @@ OptionTable<InputOptions> InputOptions::table() {
              "threads that read and transform; 0 means one for each usable CPU")
           .range(0, 4096)
           .unit("threads"),
+      option(
+          "private_threads", &InputOptions::private_threads,
+          "with workers = 0: leave CPUs to the threads that launch work on the devices, by the "
+          "rule of tensorflow/models: min(cpus - p*g - g, 8*g) workers, at least 1, for g devices "
+          "with p launch threads each"),
       option("batches_ahead", &InputOptions::batches_ahead,
              "batches that workers may fill or hold ready beyond those that a prefetcher took")
           .range(1, 1024)
@@ -65,6 +75,23 @@ OptionTable<InputOptions> InputOptions::table() {
              "with skip or substitute: the run ends when there are more; 0 means no limit")
           .range(std::int64_t{0}, std::int64_t{1'000'000'000})
           .unit("samples"),
+      choice(
+          "replay", &InputOptions::replay,
+          {{"off", Replay::kOff},
+           {"records", Replay::kRecords},
+           {"batches", Replay::kBatches},
+           {"device", Replay::kDevice}},
+          "stand-ins for the input, to find what each part of it costs: the first records are kept "
+          "in memory and read again and again; or the first batches, so that nothing is read or "
+          "decoded; or the first step's batches on their devices, so that input is free. Needs "
+          "[run] steps"),
+      option("replay_records", &InputOptions::replay_records, "with replay = records: how many")
+          .range(std::int64_t{1}, std::int64_t{1'000'000'000})
+          .unit("records"),
+      option("replay_steps", &InputOptions::replay_steps,
+             "with replay = batches: the batches of so many steps")
+          .range(1, 1 << 20)
+          .unit("steps"),
       option("shard_index", &InputOptions::shard_index, "which part of the data this process reads")
           .range(0, 1 << 20),
       option("shard_count", &InputOptions::shard_count, "into how many parts the data is split")
@@ -84,8 +111,8 @@ OptionTable<OptimizerOptions> OptimizerOptions::table() {
 OptionTable<EvalOptions> EvalOptions::table() {
   return {
       option("every_epochs", &EvalOptions::every_epochs,
-             "evaluate after so many epochs; the last epoch is always evaluated")
-          .range(1, 1'000'000)
+             "evaluate after so many epochs, and after the last one; 0 means never")
+          .range(0, 1'000'000)
           .unit("epochs"),
   };
 }

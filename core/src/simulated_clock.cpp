@@ -1,6 +1,7 @@
 #include <slackline/simulated_clock.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <deque>
 #include <list>
@@ -9,8 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include "thread_name.h"
-
 namespace slackline {
 
 // One thread runs at a time: the one that holds the baton. Whoever blocks hands it to the first
@@ -18,7 +17,7 @@ namespace slackline {
 // everything is a function of the program alone.
 class SimulatedClock::Impl {
  public:
-  explicit Impl(int cpus) : cpus_(cpus) {}
+  explicit Impl(int cpus) : cpus_(cpus) { assert(cpus >= 1); }
 
   /// A thread that does not run: it waits, works or stands in line for the baton.
   struct Parked {
@@ -43,9 +42,7 @@ class SimulatedClock::Impl {
   std::thread start(const std::string& name, std::function<void()> body) {
     auto parked = std::make_shared<Parked>();
     const std::lock_guard lock(mutex_);
-    line_.push_back(parked.get());
-    std::thread thread([this, name, body = std::move(body), parked] {
-      name_this_thread(name);
+    std::thread thread = steady_clock().start_thread(name, [this, body = std::move(body), parked] {
       {
         std::unique_lock own(mutex_);
         parked->changed.wait(own, [&] { return parked->has_baton; });
@@ -56,6 +53,7 @@ class SimulatedClock::Impl {
       wake(&ended_);
       pass_baton();
     });
+    line_.push_back(parked.get());  // only now: if there is no thread, nobody may wait for it
     return thread;
   }
 
@@ -136,7 +134,8 @@ class SimulatedClock::Impl {
     pass_baton();
     self.changed.wait(lock, [&] { return self.has_baton; });
     if (self.is_stuck) {
-      throw std::logic_error("simulated clock: every thread waits, and for nothing that has a time");
+      throw std::logic_error(
+          "simulated clock: every thread waits, and for nothing that has a time");
     }
   }
 
@@ -165,21 +164,22 @@ class SimulatedClock::Impl {
     for (const Parked* p : parked_) {
       if (p->deadline.has_value()) at(std::max(now_, *p->deadline));
       if (p->work_ns > 0) {
-        at(now_ + std::chrono::nanoseconds(std::llround(std::ceil(p->work_ns / speed))));
+        at(now_ + std::chrono::nanoseconds(std::llround(p->work_ns / speed)));
       }
     }
     if (!next.has_value()) return false;
 
     const auto done_ns = static_cast<double>((*next - now_).count()) * speed;
     now_ = *next;
-    constexpr double kRounding = 0.5;  // ns
+    constexpr double kRounding = 0.5;  // ns: what rounding the time to whole ones may leave undone
     for (auto it = parked_.begin(); it != parked_.end();) {
       Parked& p = **it;
       bool is_due = p.deadline.has_value() && *p.deadline <= now_;
       if (p.work_ns > 0) {
-        cpu_ns_ += std::min(p.work_ns, done_ns);
-        p.work_ns -= done_ns;
-        is_due = p.work_ns < kRounding;
+        is_due = p.work_ns - done_ns < kRounding;
+        const double used_ns = is_due ? p.work_ns : done_ns;
+        cpu_ns_ += used_ns;
+        p.work_ns -= used_ns;
       }
       if (is_due) {
         line_.push_back(&p);
@@ -193,8 +193,8 @@ class SimulatedClock::Impl {
 
   /// Nobody can go on: the first thread is told, if it is among them, as it is the test's.
   void give_up() {
-    auto told = std::find_if(parked_.begin(), parked_.end(),
-                             [](const Parked* p) { return p->is_first; });
+    auto told =
+        std::find_if(parked_.begin(), parked_.end(), [](const Parked* p) { return p->is_first; });
     if (told == parked_.end()) told = std::prev(parked_.end());
     Parked& p = **told;
     parked_.erase(told);

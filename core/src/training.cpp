@@ -1,6 +1,7 @@
 #include "training.h"
 
 #include <slackline/error.h>
+#include <slackline/machine.h>
 
 #include <algorithm>
 #include <iomanip>
@@ -26,7 +27,7 @@ void add(StepSums& total, const StepSums& sums) {
 }  // namespace
 
 StepsInFlight::~StepsInFlight() {
-  while (!batches_.empty()) {
+  while (!steps_.empty()) {
     try {
       static_cast<void>(finish_oldest());
     } catch (const std::exception&) {
@@ -35,39 +36,46 @@ StepsInFlight::~StepsInFlight() {
   }
 }
 
-void StepsInFlight::submit(const Batch* batch, const StepPlan& plan) {
+void StepsInFlight::submit(StepBatches& step, const StepPlan& plan) {
   try {
-    strategy_.submit({&batch, 1}, plan);
+    strategy_.submit(step.given, plan);
   } catch (...) {
-    chain_.give_back(batch);
+    chain_.give_back(step);
     throw;
   }
-  batches_.push_back(batch);
+  steps_.push_back(std::move(step));
+  step = {};
+  if (!spare_.empty()) {
+    step = std::move(spare_.back());
+    spare_.pop_back();
+  }
 }
 
 StepSums StepsInFlight::finish_oldest() {
-  const Batch* batch = batches_.front();
-  batches_.pop_front();
+  StepBatches step = std::move(steps_.front());
+  steps_.pop_front();
   try {
     const StepSums sums = strategy_.finish();
-    chain_.give_back(batch);
+    chain_.give_back(step);
+    spare_.push_back(std::move(step));
     return sums;
   } catch (...) {
-    chain_.give_back(batch);
+    chain_.give_back(step);
     throw;
   }
 }
 
 Training::Training(const Config& config, Assembly& parts, RunControl& control,
                    BadSampleAccount& account, RunMeasurements& measured, Progress& progress,
-                   LineFile& step_lines)
+                   LineFile& step_lines, TrainingState& state)
     : config_(config),
       parts_(parts),
       control_(control),
       account_(account),
       measured_(measured),
       progress_(progress),
-      step_lines_(step_lines) {}
+      step_lines_(step_lines),
+      state_(state) {}
 
 double Training::seconds_until(Stopwatch::Clock::time_point time) const {
   return std::chrono::duration<double>(time - start_).count();
@@ -75,28 +83,49 @@ double Training::seconds_until(Stopwatch::Clock::time_point time) const {
 
 double Training::now_s() const { return seconds_until(Stopwatch::Clock::now()); }
 
-BatchReaderPlan Training::plan_for(const InputParts& parts, bool is_training) const {
+BatchReaderPlan Training::training_input() const {
+  BatchReaderPlan plan = plan_for(parts_.train);
+  plan.drop_remainder = config_.input.drop_remainder;
+  plan.batches_span_epochs = config_.input.batches_span_epochs;
+  plan.begin = state_.position;
+  for (std::int32_t i = 0; i < plan.workers; ++i) {
+    plan.tracks.push_back(&parts_.trace().track(text("input ", i)));
+  }
+  for (const std::string& name : parts_.train.transform_names) {
+    plan.span_names.push_back(name.c_str());
+  }
+  plan.epochs = static_cast<std::uint32_t>(config_.run.epochs);
+  return plan;
+}
+
+/// All of it, once, in batches of the same size.
+BatchReaderPlan Training::held_out_input() const {
+  BatchReaderPlan plan = plan_for(parts_.eval);
+  plan.drop_remainder = false;
+  return plan;
+}
+
+BatchReaderPlan Training::plan_for(const InputParts& parts) const {
   const InputOptions& input = config_.input;
   BatchReaderPlan plan;
   plan.source = parts.source.get();
   for (const auto& transform : parts.transforms) plan.transforms.push_back(transform.get());
   plan.transform_names = parts.transform_names;
   plan.shape = input.shape();
-  plan.batch_size = input.batch_size;
+  plan.batches_per_step = parts_.strategy->device_count();
+  plan.batch_size = input.batch_size / plan.batches_per_step;
   plan.num_classes = input.num_classes;
   plan.workers = measured_.workers;
   plan.batches_ahead = input.batches_ahead;
-  plan.drop_remainder = is_training && input.drop_remainder;
-  plan.batches_span_epochs = is_training && input.batches_span_epochs;
   plan.seed = static_cast<std::uint64_t>(config_.run.seed);
-  plan.epochs = is_training ? static_cast<std::uint32_t>(config_.run.epochs) : 1;
   plan.shard_index = input.shard_index;
   plan.shard_count = input.shard_count;
   return plan;
 }
 
 void Training::train() {
-  InputChain chain(plan_for(parts_.train, true), account_, *parts_.prefetcher, *parts_.strategy);
+  InputChain chain(training_input(), account_, *parts_.prefetcher, *parts_.strategy, steady_clock(),
+                   config_.input);
   const std::stop_callback on_stop(control_.stop, [&chain] { chain.cancel(); });
   try {
     run_steps(chain);
@@ -106,7 +135,7 @@ void Training::train() {
   }
   summarise(chain);
   if (stopped()) return;
-  if (times_.empty()) {
+  if (state_.steps == 0) {
     throw DataError(text("the training data gave no batch: fewer than [input] batch_size ",
                          config_.input.batch_size,
                          " good records in an epoch, and [input] drop_remainder is ",
@@ -118,44 +147,69 @@ void Training::train() {
 void Training::run_steps(InputChain& chain) {
   StepsInFlight in_flight(*parts_.strategy, chain);
   const auto steps_wanted = static_cast<std::uint64_t>(config_.run.steps);
-  while (!stopped() && (steps_wanted == 0 || times_.size() < steps_wanted)) {
+  StepBatches step;
+  while (!stopped() && (steps_wanted == 0 || state_.steps < steps_wanted)) {
     if (times_.size() == static_cast<std::uint64_t>(config_.run.warmup_steps)) {
       input_left_out_ = chain.reader().times();
+      upload_left_out_ = chain.upload_time().value_or(std::chrono::nanoseconds{});
+      cpu_left_out_s_ = cpu_seconds();
     }
+    open_or_close_trace();
     const double begin_s = now_s();
-    const Batch* batch = chain.next();
+    const bool got = chain.next(step);
     StepTimes times;
     times.input_wait = watch_.lap();
-    if (batch == nullptr) {
+    if (!got) {
       if (!times_.empty()) times_.back().input_wait += times.input_wait;
       break;
     }
     if (times_.empty()) measured_.time_to_first_batch_s = now_s();
-    if (batch->epoch != epoch_) {
+    if (step.first().epoch != state_.epoch) {
       try {
         end_epoch(in_flight, chain);
       } catch (...) {
-        chain.give_back(batch);
+        chain.give_back(step);
         throw;
       }
-      epoch_ = batch->epoch;
+      state_.epoch = step.first().epoch;
       times.submit += watch_.lap();
     }
     measured_.upstream.batch_begin(batch_in_epoch_, begin_s);
-    one_step(batch, times, in_flight);
+    one_step(step, times, in_flight);
     measured_.upstream.batch_end(batch_in_epoch_++, now_s());
   }
   drain(in_flight);
 }
 
+/// The traced steps are the first ones behind the warm-up.
+void Training::open_or_close_trace() {
+  const auto warmup = static_cast<std::uint64_t>(config_.run.warmup_steps);
+  const auto traced = static_cast<std::uint64_t>(config_.run.trace_steps);
+  if (traced == 0) return;
+  if (times_.size() == warmup) parts_.trace().open();
+  if (times_.size() == warmup + traced) parts_.trace().close();
+}
+
+/// The laps of the step that has just ended.
+void Training::trace_step(std::uint64_t batch, const StepTimes& times) {
+  const auto end = watch_.mark();
+  const auto submit = end - times.device_wait - times.submit;
+  track_.span("input wait", submit - times.input_wait, submit, batch);
+  track_.span("submit", submit, end - times.device_wait, batch);
+  track_.span("device wait", end - times.device_wait, end);
+}
+
 /// The batch of another epoch has come: finishes this one.
 void Training::end_epoch(StepsInFlight& in_flight, const InputChain& chain) {
-  if (!steps_per_epoch_.has_value()) steps_per_epoch_ = times_.size();
+  // Of a run that went on from the middle of an epoch, that is not known.
+  if (!steps_per_epoch_.has_value() && first_step_ == 0) steps_per_epoch_ = state_.steps;
   drain(in_flight);
-  if (evaluation_is_due(epoch_ + 1, false)) {
+  if (evaluation_is_due(state_.epoch + 1, false)) {
     const InputTimes before = chain.reader().times();
-    evaluate(epoch_ + 1);
+    const double cpu_before_s = cpu_seconds();
+    evaluate(state_.epoch + 1);
     input_left_out_ += chain.reader().times().since(before);
+    cpu_left_out_s_ += cpu_seconds() - cpu_before_s;
   }
   batch_in_epoch_ = 0;
   measured_.last_epoch = {};
@@ -166,19 +220,30 @@ void Training::summarise(const InputChain& chain) {
   const std::size_t left_out = std::min<std::size_t>(warmup_steps, times_.size());
   if (times_.size() > warmup_steps) {
     measured_.input = chain.reader().times().since(input_left_out_);
+    measured_.measured_cpu_s = cpu_seconds() - cpu_left_out_s_;
+    if (const auto upload = chain.upload_time()) measured_.upload = *upload - upload_left_out_;
   }
   measured_.steps = times_.size();
-  measured_.epochs = times_.empty() ? 0 : epoch_ + 1;
+  measured_.epochs = state_.steps == 0 ? 0 : state_.epoch + 1;
   measured_.warmup_steps = warmup_steps;
   measured_.throughput =
       throughput_of(std::span(times_).subspan(left_out), std::span(samples_).subspan(left_out));
 }
 
 /// Submits the step and waits until the device is not too far behind. The laps end here.
-void Training::one_step(const Batch* batch, StepTimes times, StepsInFlight& in_flight) {
-  const std::int32_t samples = batch->size;
-  in_flight.submit(batch, training_plan(config_.optimizer));
-  unfinished_.push_back({.step = times_.size(), .epoch = epoch_, .times = {}, .sums = {}});
+void Training::one_step(StepBatches& step, StepTimes times, StepsInFlight& in_flight) {
+  const std::int32_t samples = step.samples();
+  const std::uint64_t batch = step.first().index;
+  unfinished_.push_back({.step = state_.steps,
+                         .epoch = state_.epoch,
+                         .times = {},
+                         .sums = {},
+                         .digest = step.digest()});
+  const DataPosition end = step.end();
+  in_flight.submit(step, training_plan(config_.optimizer));
+  ++state_.steps;
+  state_.position = end;
+  state_.digest.append(unfinished_.back().digest);
   times.submit += watch_.lap();
 
   std::optional<StepSums> finished;
@@ -186,6 +251,7 @@ void Training::one_step(const Batch* batch, StepTimes times, StepsInFlight& in_f
     finished = in_flight.finish_oldest();
   }
   times.device_wait += watch_.lap();
+  trace_step(batch, times);
 
   if (finished.has_value()) record_finished(*finished);
   times.submit += watch_.lap();
@@ -213,7 +279,7 @@ void Training::record_finished(const StepSums& sums) {
   record.sums = sums;
   add(measured_.last_epoch, sums);
   step_lines_.append(step_json_line(record));
-  progress_.step(++finished_, steps_in_all(), record.epoch, record.times, record.sums);
+  progress_.step(record.step + 1, steps_in_all(), record.epoch, record.times, record.sums);
 }
 
 std::optional<std::uint64_t> Training::steps_in_all() const {
@@ -223,19 +289,22 @@ std::optional<std::uint64_t> Training::steps_in_all() const {
 }
 
 bool Training::evaluation_is_due(std::uint32_t epochs_trained, bool is_last) const {
-  if (!config_.eval.has_value()) return false;
+  if (!config_.eval.has_value() || config_.eval->options.every_epochs == 0) return false;
   const auto every = static_cast<std::uint32_t>(config_.eval->options.every_epochs);
   return is_last || epochs_trained % every == 0;
 }
 
 void Training::evaluate(std::uint32_t epochs_trained) {
+  parts_.trace().close();  // the other input would write to the same tracks
   Evaluation evaluation{.epochs_trained = epochs_trained, .sums = {}, .wall_s = 0};
   {
-    InputChain chain(plan_for(parts_.eval, false), account_, *parts_.prefetcher, *parts_.strategy);
+    InputChain chain(held_out_input(), account_, *parts_.prefetcher, *parts_.strategy,
+                     steady_clock(), {});
     const std::stop_callback on_stop(control_.stop, [&chain] { chain.cancel(); });
     StepsInFlight in_flight(*parts_.strategy, chain);
-    while (const Batch* batch = chain.next()) {
-      in_flight.submit(batch, {.kind = StepKind::kEvaluate, .rule = {}});
+    StepBatches step;
+    while (chain.next(step)) {
+      in_flight.submit(step, {.kind = StepKind::kEvaluate, .rule = {}});
       if (in_flight.count() > static_cast<std::size_t>(config_.run.steps_in_flight)) {
         add(evaluation.sums, in_flight.finish_oldest());
       }

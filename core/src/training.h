@@ -18,6 +18,14 @@
 
 namespace slackline {
 
+/// How far a run has come: enough to go on from there.
+struct TrainingState {
+  std::uint64_t steps = 0;  ///< trained
+  std::uint32_t epoch = 0;  ///< of the last of them
+  DataPosition position;    ///< of the data behind it
+  BatchDigest digest;       ///< of all samples so far
+};
+
 /// Steps that were submitted and not yet finished, with their batches. On destruction, also by an
 /// exception, it waits for them and gives the batches back.
 class StepsInFlight {
@@ -27,15 +35,16 @@ class StepsInFlight {
   StepsInFlight& operator=(const StepsInFlight&) = delete;
   ~StepsInFlight();
 
-  /// Takes over the loan of `batch`, also if it throws.
-  void submit(const Batch* batch, const StepPlan& plan);
+  /// Takes over the loan of the step's batches, also if it throws, and leaves `step` empty.
+  void submit(StepBatches& step, const StepPlan& plan);
   [[nodiscard]] StepSums finish_oldest();
-  [[nodiscard]] std::size_t count() const { return batches_.size(); }
+  [[nodiscard]] std::size_t count() const { return steps_.size(); }
 
  private:
   Strategy& strategy_;
   InputChain& chain_;
-  std::deque<const Batch*> batches_;
+  std::deque<StepBatches> steps_;
+  std::vector<StepBatches> spare_;  ///< empty ones, whose memory is used again
 };
 
 /// Trains through all epochs, evaluating between them, and fills in `measured`.
@@ -44,18 +53,24 @@ class StepsInFlight {
 /// step, or of an evaluation.
 class Training {
  public:
+  /// Goes on from `state`, and keeps it up to date.
   Training(const Config& config, Assembly& parts, RunControl& control, BadSampleAccount& account,
-           RunMeasurements& measured, Progress& progress, LineFile& step_lines);
+           RunMeasurements& measured, Progress& progress, LineFile& step_lines,
+           TrainingState& state);
 
   /// Returns at the end of the data, after [run] steps, or when asked to stop.
   void train();
 
  private:
-  BatchReaderPlan plan_for(const InputParts& parts, bool is_training) const;
+  BatchReaderPlan training_input() const;
+  BatchReaderPlan held_out_input() const;
+  BatchReaderPlan plan_for(const InputParts& parts) const;
   void run_steps(InputChain& chain);
   void end_epoch(StepsInFlight& in_flight, const InputChain& chain);
+  void open_or_close_trace();
+  void trace_step(std::uint64_t batch, const StepTimes& times);
   void summarise(const InputChain& chain);
-  void one_step(const Batch* batch, StepTimes times, StepsInFlight& in_flight);
+  void one_step(StepBatches& step, StepTimes times, StepsInFlight& in_flight);
   void drain(StepsInFlight& in_flight);
   void record_finished(const StepSums& sums);
   void evaluate(std::uint32_t epochs_trained);
@@ -72,17 +87,21 @@ class Training {
   RunMeasurements& measured_;
   Progress& progress_;
   LineFile& step_lines_;
+  TrainingState& state_;
+  const std::uint64_t first_step_ = state_.steps;  ///< trained by earlier runs
+
+  TraceTrack& track_ = parts_.trace().track("loop");
 
   Stopwatch watch_;
   const Stopwatch::Clock::time_point start_ = watch_.mark();
   std::vector<StepTimes> times_;       ///< of every step, warm-up included
   std::vector<std::int32_t> samples_;  ///< trained by each step
   std::deque<StepRecord> unfinished_;  ///< whose sums are not known yet
-  std::uint64_t finished_ = 0;
-  std::uint32_t epoch_ = 0;
   std::int64_t batch_in_epoch_ = 0;
   std::optional<std::uint64_t> steps_per_epoch_;
   InputTimes input_left_out_;  ///< of the workers, in the warm-up and during evaluations
+  std::chrono::nanoseconds upload_left_out_{};  ///< of the uploaders, likewise
+  double cpu_left_out_s_ = 0;  ///< of the process, before, in the warm-up and during evaluations
 };
 
 }  // namespace slackline

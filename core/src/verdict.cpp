@@ -66,6 +66,11 @@ Verdict verdict_of(const RunMeasurements& measured) {
                  "train " +
                  rate(throughput.headspace_images_per_s) + " instead of " +
                  rate(throughput.images_per_s) + ". ";
+  if (input.samples == 0) {
+    verdict.limiting_stage = "delivery";
+    verdict.text += "No sample was read meanwhile, so the prefetcher or the upload limits";
+    return verdict;
+  }
   if (idle_s > work_s) {
     verdict.limiting_stage = "delivery";
     verdict.text += "The workers were idle for " + fixed(100 * idle_s / all_s, 0) +
@@ -75,14 +80,11 @@ Verdict verdict_of(const RunMeasurements& measured) {
   }
   const Stage stage = busiest_stage(measured);
   verdict.limiting_stage = stage.name;
-  verdict.text += "The stage that limits is " + stage.name + ", " +
-                  fixed(100 * stage.time_s / all_s, 0) + " % of the time of " +
-                  std::to_string(measured.workers) +
-                  (measured.workers == 1 ? " worker" : " workers");
-  if (input.samples > 0) {
-    verdict.text +=
-        " (" + fixed(1e3 * stage.time_s / static_cast<double>(input.samples), 3) + " ms an image)";
-  }
+  verdict.text +=
+      "The stage that limits is " + stage.name + ", " + fixed(100 * stage.time_s / all_s, 0) +
+      " % of the time of " + std::to_string(measured.workers) +
+      (measured.workers == 1 ? " worker" : " workers") + " (" +
+      fixed(1e3 * stage.time_s / static_cast<double>(input.samples), 3) + " ms an image)";
   return verdict;
 }
 

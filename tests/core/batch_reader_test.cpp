@@ -15,6 +15,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -75,10 +76,11 @@ class NumberTransform final : public Transform {
     EXPECT_EQ(number, context.sample.sample_id);
     if (undecodable.contains(number)) throw DataError("image/encoded", "not a picture");
     if (broken.contains(number)) throw std::runtime_error("index out of range");
-    std::memset(slot.pixels.data(), static_cast<int>(number), slot.pixels.size());
+    std::memset(slot.pixels.data(), static_cast<int>(number) + brighter, slot.pixels.size());
     slot.label = static_cast<std::int32_t>(number + 100 * context.sample.epoch);
   }
   std::set<std::uint64_t> undecodable, broken;
+  int brighter = 0;
 
  private:
   RecordFormat formats_[1] = {RecordFormat::kPixels};
@@ -106,13 +108,17 @@ class BatchReaderTest : public testing::Test {
   std::string read_all() {
     BatchReader reader(plan, account);
     std::string out;
+    bool is_first = true;
     try {
       while (const Batch* batch = reader.next()) {
-        if (!out.empty()) out += "|";
+        if (!std::exchange(is_first, false)) out += "|";
+        ends.push_back(std::to_string(batch->end.epoch) + ":" + std::to_string(batch->end.records));
+        digest.append(batch->digest);
         for (int i = 0; i < batch->size; ++i) {
           const auto label = batch->labels[static_cast<std::size_t>(i)];
           for (std::size_t p = 0; p < 18; ++p) {
-            EXPECT_EQ(batch->images[static_cast<std::size_t>(i) * 18 + p], label % 100);
+            EXPECT_EQ(batch->images[static_cast<std::size_t>(i) * 18 + p],
+                      label % 100 + transform.brighter);
           }
           out += (i == 0 ? "" : " ") + std::to_string(label);
         }
@@ -132,6 +138,9 @@ class BatchReaderTest : public testing::Test {
   NumberTransform transform;
   BatchReaderPlan plan;
   BadSampleAccount account{BadSamplePolicy::kFail, 0};
+  // Of all batches of read_all() so far.
+  std::vector<std::string> ends;  ///< "epoch:records"
+  BatchDigest digest;
 };
 
 TEST_F(BatchReaderTest, KeepsTheOrderOfTheSourceForAnyNumberOfWorkers) {
@@ -150,8 +159,8 @@ TEST_F(BatchReaderTest, TheRestIsDroppedOrKeptAsAsked) {
 
 TEST_F(BatchReaderTest, EpochsFollowEachOtherAndShareNoBatch) {
   source.count = 6;
-  plan.epochs = 3;
-  plan.first_epoch = 1;
+  plan.epochs = 4;
+  plan.begin = {.epoch = 1, .records = 0};
   plan.seed = 7;
   plan.shard_index = 2;
   plan.shard_count = 5;
@@ -215,6 +224,141 @@ TEST_F(BatchReaderTest, BatchesThatSpanEpochsAreThoseOfRepeatBeforeBatch) {
     ++cases;
   }
   EXPECT_GE(cases, 5);
+}
+
+TEST_F(BatchReaderTest, AnEpochsLastStepIsFilledUpWithEmptyBatchesForTheOtherDevices) {
+  plan.batches_per_step = 3;
+  plan.epochs = 2;
+  plan.drop_remainder = false;
+  source.count = 17;
+  EXPECT_EQ(read_all(),
+            "0 1 2 3|4 5 6 7|8 9 10 11|12 13 14 15|16|"
+            "|100 101 102 103|104 105 106 107|108 109 110 111|112 113 114 115|116|");
+  // With drop_remainder the cut batch is empty too; the step itself is for others to leave out.
+  plan.drop_remainder = true;
+  plan.epochs = 1;
+  EXPECT_EQ(read_all(), "0 1 2 3|4 5 6 7|8 9 10 11|12 13 14 15||");
+}
+
+TEST_F(BatchReaderTest, BatchesThatTheEndOfTheDataCutShortAreMarked) {
+  plan.batches_per_step = 2;
+  plan.drop_remainder = false;
+  source.count = 9;
+  BatchReader reader(plan, account);
+  std::string marks;
+  while (const Batch* batch = reader.next()) {
+    marks += batch->is_rest ? "r" : ".";
+    reader.give_back(batch);
+  }
+  EXPECT_EQ(marks, "..rr");
+}
+
+TEST_F(BatchReaderTest, AStepForSeveralDevicesKeepsABatchOfWhichNoSampleIsLeft) {
+  plan.batches_per_step = 2;
+  source.count = 16;
+  policy(BadSamplePolicy::kSkip);
+  transform.undecodable = {4, 5, 6, 7};
+  EXPECT_EQ(read_all(), "0 1 2 3||8 9 10 11|12 13 14 15");
+}
+
+TEST_F(BatchReaderTest, EveryBatchSaysWhereTheDataGoOn) {
+  plan.epochs = 2;
+  plan.drop_remainder = false;
+  source.damaged = {5};
+  policy(BadSamplePolicy::kSkip);
+  EXPECT_EQ(read_all(), "0 1 2 3|4 6 7|8 9|100 101 102 103|104 106 107|108 109");
+  EXPECT_THAT(ends, ElementsAre("0:4", "0:8", "1:0", "1:4", "1:8", "2:0"));
+}
+
+TEST_F(BatchReaderTest, GoesOnWhereAnyBatchEnded) {
+  plan.epochs = 3;
+  source.damaged = {5};
+  policy(BadSamplePolicy::kSkip);
+  for (const bool spans : {false, true}) {
+    plan.batches_span_epochs = spans;
+    plan.begin = {};
+    ends.clear();
+    const std::string all = read_all();
+    const std::vector<std::string> all_ends = ends;
+    std::string::size_type rest = 0;
+    for (const std::string& end : all_ends) {
+      rest = all.find('|', rest);
+      if (rest == std::string::npos) break;
+      const auto colon = end.find(':');
+      plan.begin.epoch = static_cast<std::uint32_t>(std::stoul(end.substr(0, colon)));
+      plan.begin.records = std::stoull(end.substr(colon + 1));
+      EXPECT_EQ(read_all(), all.substr(++rest)) << "behind " << end;
+    }
+  }
+}
+
+TEST_F(BatchReaderTest, WhereNothingIsLeftThereIsNoBatch) {
+  plan.epochs = 2;
+  plan.begin = {.epoch = 1, .records = 10};
+  EXPECT_EQ(read_all(), "");
+  plan.begin = {.epoch = 2, .records = 0};
+  EXPECT_EQ(read_all(), "");
+}
+
+TEST_F(BatchReaderTest, DataThatEndBeforeThePlaceToGoOnAreOtherData) {
+  plan.begin = {.epoch = 0, .records = 11};
+  EXPECT_EQ(read_all(),
+            "!the data of epoch 0 end after 10 records, and the run that is resumed had read 11: "
+            "these are other data");
+}
+
+TEST_F(BatchReaderTest, TheDigestDependsOnTheSamplesAloneAndNotOnHowTheyAreCut) {
+  source.count = 24;
+  const auto digest_of = [this](int workers, int batch_size, int batches_per_step) {
+    plan.workers = workers;
+    plan.batch_size = batch_size;
+    plan.batches_per_step = batches_per_step;
+    digest = {};
+    static_cast<void>(read_all());
+    return digest;
+  };
+  const BatchDigest expected = digest_of(1, 24, 1);
+  EXPECT_EQ(expected.order.length(), 24u);
+  EXPECT_EQ(digest_of(4, 8, 1), expected);
+  EXPECT_EQ(digest_of(3, 4, 2), expected);
+  EXPECT_EQ(digest_of(2, 3, 4), expected);
+
+  plan.begin = {.epoch = 0, .records = 12};
+  const BatchDigest second_half = digest_of(2, 4, 1);
+  plan.begin = {};
+  source.count = 12;
+  BatchDigest together = digest_of(2, 4, 1);
+  together.append(second_half);
+  EXPECT_EQ(together, expected);
+}
+
+TEST_F(BatchReaderTest, TheDigestTellsOrderFromPixels) {
+  source.count = 4;
+  static_cast<void>(read_all());
+  const BatchDigest before = std::exchange(digest, {});
+  transform.brighter = 1;
+  static_cast<void>(read_all());
+  EXPECT_EQ(digest.order, before.order);
+  EXPECT_NE(digest.pixels, before.pixels);
+  transform.brighter = 0;
+  digest = {};
+  plan.begin = {.epoch = 1, .records = 0};
+  plan.epochs = 2;
+  static_cast<void>(read_all());
+  EXPECT_NE(digest.order, before.order) << "of another epoch";
+  EXPECT_EQ(digest.pixels, before.pixels);
+}
+
+TEST_F(BatchReaderTest, ASubstitutedSampleCountsAsTheOneThatTookItsPlace) {
+  source.count = 4;
+  policy(BadSamplePolicy::kSubstitute);
+  source.damaged = {2};
+  EXPECT_EQ(read_all(), "0 1 1 3");
+  BatchDigest expected;
+  for (const std::uint64_t id : {0, 1, 1, 3}) {
+    expected.order.append(order_item(0, id, static_cast<std::int32_t>(id)));
+  }
+  EXPECT_EQ(digest.order, expected.order);
 }
 
 TEST_F(BatchReaderTest, AnEmptyEpochGivesNoBatch) {

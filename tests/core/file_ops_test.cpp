@@ -22,9 +22,9 @@ class FailingOps final : public FileOps {
  public:
   explicit FailingOps(std::string fails = "") : fails_(std::move(fails)) {}
 
-  int open(const fs::path& path) override {
+  int open(const fs::path& path, Open how) override {
     step("open");
-    return real_.open(path);
+    return real_.open(path, how);
   }
   void write(int descriptor, const fs::path& path, std::string_view bytes) override {
     if (fails_ == "write") real_.write(descriptor, path, bytes.substr(0, bytes.size() / 2));

@@ -95,6 +95,37 @@ class RunTest : public testing::Test {
     return run(config, control);
   }
 
+  /// Goes on with the run `name`, with its own configuration and these --set arguments.
+  RunOutcome resume(const std::string& name, const std::vector<std::string>& set = {}) {
+    const Config config =
+        Config::load({dir_ / name / "resolved.toml", set}, testing_support::test_registry());
+    RunControl control{.out = screen_,
+                       .is_terminal = false,
+                       .stop = stop_.get_token(),
+                       .dir = dir_ / name,
+                       .resume = true};
+    return run(config, control);
+  }
+
+  template <class Error>
+  std::string error_of_resume(const std::string& name, const std::vector<std::string>& set = {}) {
+    try {
+      static_cast<void>(resume(name, set));
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+
+  /// The digests of every step, "order pixels".
+  std::vector<std::string> digests(const std::string& name) {
+    std::vector<std::string> out;
+    for (const Json& step : steps(name)) {
+      out.push_back(step["order"].get<std::string>() + " " + step["pixels"].get<std::string>());
+    }
+    return out;
+  }
+
   /// The message of the error that such a run ends with.
   template <class Error>
   std::string error_of(const std::string& toml, const std::vector<std::string>& set = {}) {
@@ -202,6 +233,137 @@ TEST_F(RunTest, NeitherWorkersNorPrefetcherNorDepthChangeWhatIsLearned) {
     static_cast<void>(run_toml(kDigits, variants[i], name));
     EXPECT_EQ(losses(name), reference) << variants[i][0];
   }
+}
+
+/// Digits that are cropped and mirrored, 48 to a step, two epochs of 146 steps less a rest.
+constexpr const char* kAugmented = "transform=[{plugin='imagenet_turbojpeg',mode='train'}]";
+
+TEST_F(RunTest, NothingButTheDataChangesTheDigestOfTheData) {
+  const std::vector<std::string> common = {"input.batch_size=48", kAugmented};
+  const auto digests_of = [&](const std::string& name, std::vector<std::string> set) {
+    set.insert(set.begin(), common.begin(), common.end());
+    run_toml(kDigits, set, name);
+    EXPECT_EQ(steps(name).size(), 12u) << name;
+    return digests(name);
+  };
+  const auto expected = digests_of("one worker", {"input.workers=1", "prefetcher.plugin='none'"});
+  EXPECT_EQ(digests_of("two", {"input.workers=2", "prefetcher.plugin='plain'"}), expected);
+  EXPECT_EQ(digests_of("four", {"input.workers=4", "input.batches_ahead=5"}), expected);
+  EXPECT_EQ(digests_of("deep", {"prefetcher.buffer_size=7", "prefetcher.device_buffer_size=3"}),
+            expected);
+  EXPECT_EQ(digests_of("delay", {"prefetcher={plugin='delay',delay='1ms'}"}), expected);
+  EXPECT_EQ(digests_of("slack", {"prefetcher.plugin='slack'"}), expected);
+  for (const char* replicas : {"1", "2", "3", "4"}) {
+    const std::string strategy =
+        std::string("strategy={plugin='mirrored_cpu',replicas=") + replicas;
+    EXPECT_EQ(digests_of(std::string("mirrored ") + replicas, {strategy + "}"}), expected);
+    EXPECT_EQ(digests_of(std::string("virtual ") + replicas,
+                         {strategy + ",execution='virtual'}", "prefetcher.plugin='none'"}),
+              expected);
+  }
+  EXPECT_NE(digests_of("another seed", {"run.seed=4"}), expected);
+}
+
+TEST_F(RunTest, AnEpochThatDoesNotDivideByTheStepIsCutAlikeForAnyNumberOfReplicas) {
+  // 1,000 records, 48 to a step: 20 steps and a rest of 40, which is 16 + 16 + 8 for three.
+  const std::string source = "source.files=['" + std::string(SLACKLINE_TEST_SOURCE_DIR) +
+                             "/tests/data/digits/validation-*']";
+  for (const std::string drop : {"true", "false"}) {
+    std::vector<std::string> expected;
+    for (const std::string replicas : {"1", "2", "3", "4"}) {
+      const std::string name = drop + replicas;
+      run_toml(kDigits,
+               {"input.batch_size=48", source, "run.steps=0", "run.epochs=2",
+                "input.drop_remainder=" + drop,
+                "strategy={plugin='mirrored_cpu',replicas=" + replicas + "}"},
+               name);
+      EXPECT_EQ(steps(name).size(), drop == "true" ? 40u : 42u);
+      EXPECT_EQ(result(name)["data"]["samples"], drop == "true" ? 1920 : 2000);
+      if (expected.empty()) expected = digests(name);
+      EXPECT_EQ(digests(name), expected) << replicas << " replicas";
+    }
+  }
+}
+
+TEST_F(RunTest, AResumedRunReadsWhatTheUninterruptedOneWouldHave) {
+  const std::vector<std::string> common = {"input.batch_size=40",
+                                           kAugmented,
+                                           "run.epochs=3",
+                                           "run.steps=0",
+                                           "source.shuffle_buffer=100",
+                                           "source.files=['" +
+                                               std::string(SLACKLINE_TEST_SOURCE_DIR) +
+                                               "/tests/data/digits/validation-*']"};
+  const auto run_steps = [&](const std::string& name, std::vector<std::string> set) {
+    set.insert(set.begin(), common.begin(), common.end());
+    return run_toml(kDigits, set, name);
+  };
+  run_steps("whole", {});  // 3 epochs of 25 steps
+  const auto expected = digests("whole");
+  ASSERT_EQ(expected.size(), 75u);
+  for (const std::string stop : {"1", "13", "24", "25", "26", "50", "74"}) {
+    run_steps(stop, {"run.steps=" + stop});
+    const RunOutcome outcome =
+        resume(stop, {"run.steps=0", "input.workers=1", "prefetcher.plugin='slack'",
+                      "strategy={plugin='mirrored_cpu',replicas=2}"});
+    EXPECT_EQ(outcome.steps, 75u);
+    EXPECT_EQ(digests(stop), expected) << "stopped after step " << stop;
+    EXPECT_EQ(result(stop)["data"], result("whole")["data"]);
+    EXPECT_EQ(result(stop)["resumed_at_step"], std::stoi(stop));
+    EXPECT_THAT(result(stop)["warnings"].dump(), HasSubstr("parameters begin anew"));
+  }
+}
+
+TEST_F(RunTest, AResumedRunMayBeStoppedAndResumedAgain) {
+  run_toml(kDigits, {"run.steps=12"}, "whole");
+  run_toml(kDigits, {"run.steps=3"}, "parts");
+  resume("parts", {"run.steps=7"});
+  resume("parts", {"run.steps=12"});
+  EXPECT_EQ(digests("parts"), digests("whole"));
+  // A run that is complete has nothing left to do, and loses nothing.
+  EXPECT_EQ(resume("parts", {"run.steps=12"}).steps, 12u);
+  EXPECT_EQ(digests("parts"), digests("whole"));
+}
+
+TEST_F(RunTest, AResumedRunThatWasKilledIsResumedWhereItBegan) {
+  run_toml(kDigits, {"run.steps=12"}, "whole");
+  run_toml(kDigits, {"run.steps=5"}, "parts");
+  // Two steps of a continuation that never came to its end.
+  std::ofstream(dir_ / "parts" / "steps.jsonl", std::ios::app) << "{\"step\":5}\n{\"step\":6}\n";
+  resume("parts", {"run.steps=12"});
+  EXPECT_EQ(digests("parts"), digests("whole"));
+}
+
+TEST_F(RunTest, OnlyTheSameTrainingIsResumed) {
+  run_toml(kDigits, {"run.steps=3"});
+  EXPECT_THAT(error_of_resume<ConfigError>("run", {"run.seed=8", "optimizer.learning_rate=0.5"}),
+              testing::AllOf(HasSubstr("cannot be resumed with another configuration"),
+                             HasSubstr("\n  run.seed: 3 then, 8 now"),
+                             HasSubstr("\n  optimizer.learning_rate: 0.2 then, 0.5 now")));
+  EXPECT_EQ(steps("run").size(), 3u) << "nothing was touched";
+}
+
+TEST_F(RunTest, ADirectoryThatCannotBeResumedSaysWhy) {
+  run_toml(kDigits, {"run.steps=3"});
+  const fs::path state = dir_ / "run" / "state.json";
+  const std::string good = contents(state);
+  std::ofstream(state) << "{\"format\": 1, \"steps\": 3";
+  EXPECT_THAT(error_of_resume<DataError>("run"), HasSubstr("state.json: not a run's state"));
+  std::ofstream(state) << "{\"format\": 2}";
+  EXPECT_THAT(error_of_resume<DataError>("run"), HasSubstr("format 2, and this version reads 1"));
+  std::ofstream(state) << good;
+  std::ofstream(dir_ / "run" / "steps.jsonl") << "{}\n";
+  EXPECT_THAT(error_of_resume<DataError>("run"), HasSubstr("has 1 lines, and 3 steps"));
+  fs::remove(state);
+  EXPECT_THAT(error_of_resume<IoError>("run"), HasSubstr("it has no state.json"));
+}
+
+TEST_F(RunTest, ABatchThatTheDevicesCannotShareIsAConfigurationError) {
+  EXPECT_THAT(
+      error_of<ConfigError>(kDigits, {"strategy={plugin='mirrored_cpu',replicas=3}"}),
+      HasSubstr("a step's 32 samples cannot be divided evenly among 3 devices: 2 would be"));
+  EXPECT_THAT(error_of<ConfigError>(kDigits, {"input.private_threads=true"}),
+              HasSubstr("computes the number of workers, and workers is 2: leave it at 0"));
 }
 
 TEST_F(RunTest, TheResolvedConfigurationRunsAgainAsItStands) {

@@ -26,7 +26,8 @@ struct Batch {
   std::uint32_t epoch = 0;               ///< from 0
   std::uint64_t index = 0;               ///< place in the stream, from 0
   DataPosition end;                      ///< of what follows this batch
-  BatchDigest digest;                    ///< of what it holds; empty where nobody asked for it
+  bool is_rest = false;                  ///< the data of its epoch ended before it was full
+  BatchDigest digest;                    ///< of what it holds
   void* ready = nullptr;                 ///< device event after the last copy; null on the host
 };
 

@@ -3,6 +3,7 @@
 #include <slackline/bad_samples.h>
 #include <slackline/batch.h>
 #include <slackline/source.h>
+#include <slackline/trace.h>
 #include <slackline/transform.h>
 
 #include <chrono>
@@ -22,14 +23,17 @@ struct BatchReaderPlan {
   std::int32_t batch_size = 1;
   std::int32_t num_classes = 1;  ///< a label outside 0..num_classes-1 makes a bad sample
   std::int32_t workers = 1;
-  std::int32_t batches_ahead = 2;  ///< filled or being filled, beyond those that are lent
+  std::int32_t batches_ahead = 2;     ///< filled or being filled, beyond those that are lent
+  std::int32_t batches_per_step = 1;  ///< see BatchReader
   bool drop_remainder = true;
   bool batches_span_epochs = false;  ///< a remainder is filled up from the next epoch
   std::uint64_t seed = 0;
-  std::uint32_t first_epoch = 0;
-  std::uint32_t epochs = 1;
+  DataPosition begin;        ///< what comes before was read by an earlier run
+  std::uint32_t epochs = 1;  ///< reading ends with the end of epoch `epochs - 1`
   std::uint32_t shard_index = 0;
   std::uint32_t shard_count = 1;
+  std::vector<TraceTrack*> tracks;      ///< one for each worker, or none
+  std::vector<const char*> span_names;  ///< with tracks: of the transforms; as long-lived as those
 };
 
 /// Where the time of the workers went since the start, summed over them.
@@ -60,11 +64,17 @@ struct InputTimes {
 /// others take theirs. So batches are filled in the order of the data, and pixels go from the
 /// decoder to their final place. The result is the same for any number of workers.
 ///
+/// With `batches_per_step` above 1 the stream is for so many devices in turn. So that each step
+/// begins with the first of them, an epoch's last step is filled up with empty batches, and no
+/// batch is left out because it is empty. Batches that the end of the data cut short are marked
+/// (Batch::is_rest), and emptied with `drop_remainder`.
+///
 /// Lifecycle  as BatchStream. Epochs follow each other without a gap; a batch mixes two only if
 ///            the plan says so, and then counts as one of its first sample's.
 /// Threads    as BatchStream; times() from any.
 /// Errors     next() throws, in the place in the order where it happened: DataError for a bad
-///            sample that the policy does not allow, whatever else source or transforms threw.
+///            sample that the policy does not allow; or if the data end before plan.begin;
+///            whatever else source or transforms threw.
 class SLACKLINE_API BatchReader final : public BatchStream {
  public:
   /// Starts the workers. `account` receives bad samples during next(), and decides what is done

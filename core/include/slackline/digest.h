@@ -9,9 +9,9 @@ namespace slackline {
 /// A digest of a sequence that depends on its order, and that the digests of its parts can be put
 /// together to: a step has the same one whether its samples came as one batch or as four.
 ///
-/// The polynomial sum(item[i] * b^(n-1-i)) modulo the prime 2^61 - 1 (Karp and Rabin, 1987, "Efficient
-/// randomized pattern-matching algorithms"). It finds accidents; it is no defence against somebody
-/// who wants two sequences to agree.
+/// The polynomial sum(item[i] * b^(n-1-i)) modulo the prime 2^61 - 1 (Karp and Rabin, 1987,
+/// "Efficient randomized pattern-matching algorithms"). It finds accidents; it is no defence
+/// against somebody who wants two sequences to agree.
 class SLACKLINE_API SequenceDigest {
  public:
   SequenceDigest() = default;

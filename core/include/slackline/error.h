@@ -21,6 +21,7 @@ template <class... Parts>
 /// What the program returns to the shell. The numbers are those of BSD's sysexits.h.
 enum class ExitCode : int {
   kOk = 0,
+  kNo = 1,              ///< the work was done and the answer is no: runs differ, one is slower
   kUsage = 64,          ///< the command line makes no sense
   kBadData = 65,        ///< a dataset is damaged
   kInternal = 70,       ///< a plugin or slackline itself failed

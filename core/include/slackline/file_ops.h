@@ -17,9 +17,13 @@ class SLACKLINE_API FileOps {
  public:
   virtual ~FileOps();
 
-  /// Opens `path` for writing from its start, created or emptied (mode 0644); the descriptor is
-  /// the caller's until close().
-  [[nodiscard]] virtual int open(const std::filesystem::path& path) = 0;
+  enum class Open {
+    kEmpty,  ///< what was in the file is lost
+    kAppend  ///< written behind what is there
+  };
+  /// Opens `path` for writing, created if it is not there (mode 0644); the descriptor is the
+  /// caller's until close().
+  [[nodiscard]] virtual int open(const std::filesystem::path& path, Open how) = 0;
   /// Writes all of `bytes`.
   virtual void write(int descriptor, const std::filesystem::path& path, std::string_view bytes) = 0;
   virtual void sync(int descriptor, const std::filesystem::path& path) = 0;
@@ -39,7 +43,7 @@ SLACKLINE_API void write_atomically(FileOps& ops, const std::filesystem::path& p
 /// A file that grows line by line; each line is in the system's hands when append() returns.
 class SLACKLINE_API LineFile {
  public:
-  LineFile(FileOps& ops, std::filesystem::path path);
+  LineFile(FileOps& ops, std::filesystem::path path, FileOps::Open how = FileOps::Open::kEmpty);
   LineFile(const LineFile&) = delete;
   LineFile& operator=(const LineFile&) = delete;
   ~LineFile();

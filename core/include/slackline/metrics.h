@@ -25,7 +25,8 @@ struct StepRecord {
   std::uint64_t step = 0;   ///< from 0
   std::uint32_t epoch = 0;  ///< from 0
   StepTimes times;
-  StepSums sums;  ///< of the step whose result came in, `steps_in_flight` before this one
+  StepSums sums;
+  BatchDigest digest;  ///< of the samples it trained on
 };
 
 /// A distribution. Percentiles interpolate linearly between the two nearest values.

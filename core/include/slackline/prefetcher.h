@@ -15,9 +15,9 @@ struct StreamEnd {
                                   ///< batches are dealt out to devices
   std::int32_t device_count = 1;  ///< a burst of the host end is one batch for each device
 
-  bool uploads = true;            ///< device ends: next() of `upstream` copies to the device; on a
-                                  ///< device that reads the host's memory there is no copy
-  bool has_input_work = true;     ///< false if the batches are made up: nothing is read or decoded
+  bool uploads = true;         ///< device ends: next() of `upstream` copies to the device; on a
+                               ///< device that reads the host's memory there is no copy
+  bool has_input_work = true;  ///< false if the batches are made up: nothing is read or decoded
 
   [[nodiscard]] bool is_host() const noexcept { return device == kHost; }
 };

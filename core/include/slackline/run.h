@@ -20,6 +20,7 @@ struct RunControl {
   bool is_terminal = false;   ///< a progress line that overwrites itself, or plain lines
   std::stop_token stop;       ///< when requested, the run ends after the step it is in
   std::filesystem::path dir;  ///< instead of [run] dir, if not empty
+  bool resume = false;        ///< go on with the run in `dir`
   FileOps& files = system_file_ops();
 };
 
@@ -37,8 +38,8 @@ struct SLACKLINE_API Evaluation {
 struct RunOutcome {
   ExitCode exit_code = ExitCode::kOk;
   std::filesystem::path dir;
-  std::uint64_t steps = 0;
-  Throughput throughput;  ///< without the warm-up
+  std::uint64_t steps = 0;  ///< trained in all, those of a resumed run included
+  Throughput throughput;    ///< without the warm-up
   std::vector<Evaluation> evaluations;
 };
 
@@ -46,8 +47,12 @@ struct RunOutcome {
 /// ConfigError that lists everything that is wrong.
 SLACKLINE_API void check(const Config& config);
 
-/// Trains as the configuration says and writes resolved.toml, steps.jsonl and result.json into the
-/// run directory. An error in mid-run is written there too, and thrown.
+/// Trains as the configuration says and writes resolved.toml, steps.jsonl, result.json and
+/// state.json into the run directory. An error in mid-run is written there too, and thrown.
+///
+/// With control.resume it goes on where the run in control.dir ended: the same samples in the same
+/// order as if that had not been stopped. Models keep no checkpoints yet, so the parameters begin
+/// anew; the results say so.
 SLACKLINE_API RunOutcome run(const Config& config, RunControl& control);
 
 }  // namespace slackline

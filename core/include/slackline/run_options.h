@@ -18,6 +18,7 @@ struct RunOptions {
   std::int64_t warmup_steps = 10;
   std::int32_t log_steps = 10;
   std::int32_t steps_in_flight = 1;
+  std::int64_t trace_steps = 0;
   Path dir;
 
   SLACKLINE_API static OptionTable<RunOptions> table();
@@ -25,17 +26,24 @@ struct RunOptions {
 
 enum class BadSamplePolicy { kFail, kSkip, kSubstitute };
 
+/// Which part of the input is real, and which is a stand-in that costs nothing.
+enum class Replay { kOff, kRecords, kBatches, kDevice };
+
 /// [input]: the shape of batches and who fills them.
 struct InputOptions {
   std::int32_t batch_size = 32;
   std::array<std::int32_t, 2> image_size{224, 224};
   std::int32_t num_classes = 1001;
   std::int32_t workers = 0;
+  bool private_threads = false;
   std::int32_t batches_ahead = 2;
   bool drop_remainder = true;
   bool batches_span_epochs = false;
   BadSamplePolicy on_bad_sample = BadSamplePolicy::kFail;
   std::int64_t max_bad_samples = 0;
+  Replay replay = Replay::kOff;
+  std::int64_t replay_records = 1024;
+  std::int32_t replay_steps = 4;
   std::uint32_t shard_index = 0;
   std::uint32_t shard_count = 1;
 

@@ -6,8 +6,8 @@
 
 namespace slackline {
 
-/// A clock whose time stands still while any thread runs, and jumps to the next deadline when all of
-/// them wait: tests and simulations of what takes time are exact, quick, and the same on every
+/// A clock whose time stands still while any thread runs, and jumps to the next deadline when all
+/// of them wait: tests and simulations of what takes time are exact, quick, and the same on every
 /// machine.
 ///
 /// work() is done by `cpus` CPUs that all working threads share evenly: with three at work on two

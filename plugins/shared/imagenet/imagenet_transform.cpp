@@ -3,6 +3,7 @@
 #include <slackline/error.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -138,7 +139,7 @@ std::span<const Box> boxes_of(const ImagenetExample& example, Scratch& scratch) 
   return boxes;
 }
 
-ImagenetTransform::ImagenetTransform(const Options& options)
+ImagenetTransform::ImagenetTransform(const Options& options, Host& host)
     : options_(options),
       decode_options_{.dct = options.pixels == Pixels::kTf ? Dct::kFast : Dct::kAccurate,
                       .max_pixels = static_cast<std::uint64_t>(options.max_pixels),
@@ -146,7 +147,8 @@ ImagenetTransform::ImagenetTransform(const Options& options)
       limits_{.min_object_covered = static_cast<float>(options.min_object_covered),
               .aspect_ratio = to_floats(options.aspect_ratio),
               .area = to_floats(options.area),
-              .max_attempts = options.max_attempts} {
+              .max_attempts = options.max_attempts},
+      parse_(host, "parse") {
   check_order("aspect_ratio", options.aspect_ratio);
   check_order("area", options.area);
 }
@@ -162,10 +164,12 @@ void ImagenetTransform::apply(const Record& record, SampleSlot& slot,
                               TransformContext& context) const {
   switch (record.format) {
     case RecordFormat::kTfExample: {
+      const auto begin = std::chrono::steady_clock::now();
       const ImagenetExample example = parse_imagenet_example(record.bytes);
       slot.label = label_of(example);
       const bool wants_boxes = options_.mode == Mode::kTrain;
       const auto boxes = wants_boxes ? boxes_of(example, context.scratch) : std::span<const Box>{};
+      parse_.add(std::chrono::steady_clock::now() - begin);
       try {
         render_image(bytes_of(example.encoded), boxes, slot, context);
       } catch (const DataError& error) {

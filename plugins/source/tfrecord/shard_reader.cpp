@@ -127,8 +127,10 @@ std::string ShardReader::read_payload(std::uint64_t length, StoredRecord& record
   record.buffer = pool_.take(record.size + kChecksumBytes);
   const std::span<std::byte> memory(record.buffer->data(), record.size + kChecksumBytes);
   if (const std::size_t count = read(memory); count < memory.size()) throw_cut(count, length);
-  const auto wrong = mismatch(load<std::uint32_t>(memory.data() + record.size),
-                              masked_crc32c(memory.first(record.size)));
+  const auto begin = std::chrono::steady_clock::now();
+  const std::uint32_t computed = masked_crc32c(memory.first(record.size));
+  record.checksum_time = std::chrono::steady_clock::now() - begin;
+  const auto wrong = mismatch(load<std::uint32_t>(memory.data() + record.size), computed);
   return wrong.empty() ? wrong : "data " + wrong;
 }
 

@@ -2,6 +2,7 @@
 
 #include <slackline/record_pool.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -14,10 +15,11 @@ namespace slackline::tfrecord {
 
 /// One record in memory of the pool, and where it came from.
 struct StoredRecord {
-  RecordPool::Buffer* buffer = nullptr;  ///< nullptr: the record was damaged, or there is none
-  std::size_t size = 0;                  ///< of its payload, in bytes
-  std::uint64_t offset = 0;              ///< of its frame in the unpacked file
-  std::uint32_t file = 0;                ///< index in the sorted list of all files
+  RecordPool::Buffer* buffer = nullptr;      ///< nullptr: the record was damaged, or there is none
+  std::size_t size = 0;                      ///< of its payload, in bytes
+  std::uint64_t offset = 0;                  ///< of its frame in the unpacked file
+  std::uint32_t file = 0;                    ///< index in the sorted list of all files
+  std::chrono::nanoseconds checksum_time{};  ///< of computing its payload's
 };
 
 /// Takes the frames of one TFRecord file after the other apart (docs/tfrecord_format.md).

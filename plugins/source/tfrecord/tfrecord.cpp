@@ -1,6 +1,7 @@
 // Reads TFRecord files as tf.data's usual chain does: list the files, shard them, shuffle them,
 // interleave their records, shuffle those in a buffer. The order depends on (seed, epoch) alone.
 
+#include <slackline/mean_time.h>
 #include <slackline/plugin.h>
 #include <slackline/random.h>
 #include <slackline/record_pool.h>
@@ -79,7 +80,8 @@ class TfrecordSource final : public Source {
                      .block_length = options.block_length,
                      .compression = options.compression,
                      .max_record_bytes = options.max_record_bytes.value},
-                    files_, pool_) {
+                    files_, pool_),
+        checksum_(host, "checksum") {
     if (files_.size() > kMaxFiles) {
       throw ConfigError("files", text(files_.size(), " files, must be at most ", kMaxFiles));
     }
@@ -108,12 +110,15 @@ class TfrecordSource final : public Source {
     Drawable drawn;
     bool is_one = false;
     try {
-      is_one = options_.shuffle_buffer > 0 ? draw(drawn) : interleave_.next(drawn.record);
+      is_one = options_.shuffle_buffer > 0 ? draw(drawn) : read(drawn.record);
     } catch (const Error&) {
       describe(drawn.record, record);  // whoever catches it may want to know which it was
       throw;
     }
-    if (!is_one) return false;
+    if (!is_one) {
+      checksum_.report();
+      return false;
+    }
     describe(drawn.record, record);
     if (drawn.error) throw DataError(*drawn.error);
     record.bytes = {drawn.record.buffer->data(), drawn.record.size};
@@ -147,13 +152,20 @@ class TfrecordSource final : public Source {
     return chosen;
   }
 
+  /// The next record of the files; false after the last.
+  bool read(StoredRecord& record) {
+    if (!interleave_.next(record)) return false;
+    checksum_.add(record.checksum_time);
+    return true;
+  }
+
   /// Fills the buffer, then takes one out of it at random. An IoError goes through and leaves the
   /// buffer as it is.
   bool draw(Drawable& drawn) {
     while (buffer_.size() < static_cast<std::size_t>(options_.shuffle_buffer)) {
       Drawable next;
       try {
-        if (!interleave_.next(next.record)) break;
+        if (!read(next.record)) break;
       } catch (const DataError& error) {
         next.error = std::make_unique<DataError>(error);
       } catch (const Error&) {
@@ -180,6 +192,7 @@ class TfrecordSource final : public Source {
   std::vector<std::string> files_;  ///< all, sorted
   RecordPool pool_;                 ///< outlives what reads into it
   tfrecord::Interleave interleave_;
+  MeanTime checksum_;
   std::vector<Drawable> buffer_;
   Philox words_{{}, {}};  ///< of the record shuffle
 };

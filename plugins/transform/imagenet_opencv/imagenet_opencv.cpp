@@ -32,7 +32,7 @@ class ImagenetOpencv final : public imagenet::ImagenetTransform {
  public:
   using Options = imagenet::Options;
 
-  explicit ImagenetOpencv(const Options& options) : ImagenetTransform(options) {
+  ImagenetOpencv(const Options& options, Host& host) : ImagenetTransform(options, host) {
     cv::setNumThreads(0);  // the workers are the threads
   }
 

@@ -1,4 +1,4 @@
-#include "buffer_limit.h"
+#include "streams/buffer_limit.h"
 
 #include <cstdint>
 #include <vector>

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <map>
 #include <set>
@@ -365,6 +366,19 @@ TEST_F(TfrecordTest, AFileThatVanishedIsNamedAndTheOthersAreRead) {
   open({{"files", some_files()}});
   std::filesystem::remove(path("shard-00"));
   EXPECT_THAT(read_all(), ElementsAre("shard-00: cannot open: No such file or directory", "1000"));
+}
+
+TEST_F(TfrecordTest, TellsWhatOfTheReadingIsChecksums) {
+  write("shard-00", frame(std::string(1 << 20, 'x')) + frame(std::string(1 << 20, 'y')) +
+                        frame(std::string(1 << 20, 'z')));
+  open({{"files", some_files()}});
+  EXPECT_FALSE(host().reports.contains("checksum")) << "nothing has been read";
+  const auto begin = std::chrono::steady_clock::now();
+  ASSERT_EQ(read_all().size(), 3u);
+  const std::chrono::duration<double, std::micro> elapsed =
+      std::chrono::steady_clock::now() - begin;
+  EXPECT_GT(host().reports.at("checksum"), 0);
+  EXPECT_LT(3 * host().reports.at("checksum"), elapsed.count()) << "a part of the whole";
 }
 
 }  // namespace

@@ -21,7 +21,6 @@ namespace slackline {
 namespace {
 
 using testing_support::make_plugin;
-using testing_support::read_all;
 using testing_support::ScriptedStream;
 using testing_support::TestHost;
 
@@ -189,7 +188,7 @@ TEST_F(OneDeviceTest, SubmitReturnsWhileTheDeviceIsBusyHoweverManyStepsWait) {
   EXPECT_TRUE(ledger_.lines().empty());
   ledger_.open();
   for (std::size_t i = 0; i < batches_.size(); ++i) {
-    EXPECT_EQ(finish(), text(i == 0 ? "-0" : text("-", 10 * i), "/2/", i + 1));
+    EXPECT_EQ(finish(), text(-10.0 * static_cast<double>(i) + 0.0, "/2/", i + 1));
   }
 }
 
@@ -260,15 +259,21 @@ TEST_F(OneDeviceTest, AModelThatCannotBeBuiltSaysSoAtOnce) {
   }
 }
 
-TEST_F(OneDeviceTest, UploadLendsTheHostsOwnBatches) {
+TEST_F(OneDeviceTest, TheDeviceReadsTheHostsMemory) {
   ScriptedStream host;
-  host.batches(2).fails("disk on fire");
-  const auto uploaded = strategy_->upload(host, 0);
-  EXPECT_EQ(host.asked(), 0u);
-  EXPECT_EQ(read_all(*uploaded), (std::vector<std::string>{"0", "1", "disk on fire", "end"}));
-  EXPECT_EQ(host.lent(), 0u);
-  uploaded->cancel();
-  EXPECT_TRUE(host.cancelled());
+  EXPECT_EQ(strategy_->upload(host, 0), nullptr);
+}
+
+TEST_F(OneDeviceTest, TheTimelineHasASpanForEachStep) {
+  submit(1);
+  submit(2, kEvaluate);
+  EXPECT_EQ(finish(), "10/1/2");
+  EXPECT_EQ(finish(), "-20/2/3");
+  const auto& spans = host_.tracks["replica 0"].spans;
+  ASSERT_EQ(spans.size(), 2u);
+  EXPECT_EQ(spans[0].name, "step");
+  EXPECT_EQ(spans[0].batch, 1u);
+  EXPECT_EQ(spans[1].batch, 2u);
 }
 
 }  // namespace

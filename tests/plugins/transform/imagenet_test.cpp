@@ -4,6 +4,7 @@
 #include <slackline/transform.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -287,6 +288,21 @@ TEST_P(ImagenetTransformTest, ReadsAllThreeFormatsOfRecords) {
   EXPECT_THAT(transform_->decodes(),
               ::testing::ElementsAre(RecordFormat::kTfExample, RecordFormat::kEncodedImage,
                                      RecordFormat::kPixels));
+}
+
+TEST_P(ImagenetTransformTest, TellsWhatOfItsTimeIsTheParseOfExamples) {
+  open({});
+  const std::string image = make_jpeg();
+  format_ = RecordFormat::kEncodedImage;
+  (void)apply(image, 0);
+  EXPECT_FALSE(host_.reports.contains("parse")) << "there is no Example to take apart";
+  format_ = RecordFormat::kTfExample;
+  const auto begin = std::chrono::steady_clock::now();
+  (void)apply(example(image));
+  const std::chrono::duration<double, std::micro> elapsed =
+      std::chrono::steady_clock::now() - begin;
+  EXPECT_GT(host_.reports.at("parse"), 0);
+  EXPECT_LT(host_.reports.at("parse"), elapsed.count()) << "a part of the whole";
 }
 
 }  // namespace

@@ -1,0 +1,195 @@
+// Replicas on the CPU that hold the same parameters: each computes the gradients of a batch of its
+// own, all gradients are summed, and every replica applies the sums. Adding up in the order of the
+// replicas makes the result that of one device that accumulates the same batches, to the last bit.
+
+#include <slackline/collective.h>
+#include <slackline/error.h>
+#include <slackline/plugin.h>
+#include <slackline/strategy.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "replicas/step_queue.h"
+#include "replicas/traced_span.h"
+
+namespace slackline {
+namespace {
+
+enum class Execution { kThreads, kVirtual };
+
+class MirroredCpuStrategy final : public Strategy {
+ public:
+  struct Options {
+    std::int32_t replicas = 2;
+    Execution execution = Execution::kThreads;
+
+    static OptionTable<Options> table() {
+      return {
+          option("replicas", &Options::replicas,
+                 "copies of the model, each of which trains on a batch of its own in every step")
+              .range(1, 64)
+              .unit("replicas"),
+          choice(
+              "execution", &Options::execution,
+              {{"threads", Execution::kThreads}, {"virtual", Execution::kVirtual}},
+              "threads: each replica computes on a thread of its own; virtual: one after another "
+              "on a single thread, to the same bits"),
+      };
+    }
+  };
+
+  MirroredCpuStrategy(const Options& options, Host& host)
+      : options_(options), host_(host), steps_(host.clock()) {}
+
+  [[nodiscard]] std::int32_t device_count() const override { return options_.replicas; }
+
+  [[nodiscard]] std::int32_t launch_threads_per_device() const override { return 0; }
+
+  void build(ModelFactory& factory, const ModelSpec& spec) override {
+    assert(replicas_.empty());
+    auto ranks = make_thread_group(options_.replicas, host_.clock());
+    std::vector<std::string> names;
+    for (std::int32_t i = 0; i < options_.replicas; ++i) {
+      ModelSpec local = spec;
+      local.device = {.kind = DeviceKind::kCpu, .index = i, .stream = nullptr};
+      auto model = factory.make_model();
+      model->build(local);
+      names.push_back(text("replica ", i));
+      replicas_.push_back(
+          {std::move(model), std::move(ranks[static_cast<std::size_t>(i)]), host_.track(names[i])});
+    }
+    gradients_.resize(replicas_.size());
+    if (options_.execution == Execution::kThreads) {
+      steps_.start(names, [this](Step& step, std::size_t rank) { compute(step, rank); });
+    } else {
+      steps_.start({"replicas"}, [this](Step& step, std::size_t) { compute_in_turn(step); });
+    }
+  }
+
+  /// The devices' memory is the host's: nothing has to be copied.
+  [[nodiscard]] std::unique_ptr<BatchStream> upload(BatchStream&, std::int32_t) override {
+    return nullptr;
+  }
+
+  void submit(std::span<const Batch* const> batches, const StepPlan& plan) override {
+    assert(batches.size() == replicas_.size());
+    steps_.submit(batches, plan);
+  }
+
+  [[nodiscard]] StepSums finish() override { return steps_.finish(); }
+
+ private:
+  struct Replica {
+    std::unique_ptr<Model> model;
+    std::unique_ptr<Collective> collective;
+    TraceTrack& track;
+  };
+
+  /// One replica's part of a step; the others compute theirs at the same time.
+  void compute(Step& step, std::size_t rank) {
+    const TracedSpan span = step_span(step, rank);
+    if (step.plan.kind == StepKind::kEvaluate) return evaluate(step, rank);
+    if (step.samples == 0) return;
+    std::exception_ptr error;
+    try {
+      compute_gradients(step, rank);
+    } catch (...) {
+      error = std::current_exception();
+      step.has_failed = true;
+    }
+    // Whoever failed is here too, as the others wait for it. Afterwards all know, and none changes
+    // its parameters: the next step finds the replicas as this one did.
+    all_reduce(rank);
+    if (error != nullptr) std::rethrow_exception(error);
+    if (!step.has_failed) update(step, rank);
+  }
+
+  /// The same on one thread.
+  void compute_in_turn(Step& step) {
+    const bool is_training = step.plan.kind == StepKind::kTrain;
+    if (is_training && step.samples == 0) return;
+    require_equal_replicas();
+    for (std::size_t rank = 0; rank < replicas_.size(); ++rank) {
+      const TracedSpan span = step_span(step, rank);
+      if (is_training) {
+        compute_gradients(step, rank);
+        gradients_[rank] = replicas_[rank].model->gradients();
+      } else {
+        evaluate(step, rank);
+      }
+    }
+    if (!is_training) return;
+    sum_in_rank_order(gradients_);
+    for (std::size_t rank = 0; rank < replicas_.size(); ++rank) update(step, rank);
+  }
+
+  void compute_gradients(Step& step, std::size_t rank) {
+    Model& model = *replicas_[rank].model;
+    if (const Batch* const batch = step.batches[rank]) {
+      model.forward_backward(*batch, step.samples, step.sums[rank]);
+    } else {
+      std::ranges::fill(model.gradients(), 0.0f);
+    }
+  }
+
+  void all_reduce(std::size_t rank) {
+    const Replica& replica = replicas_[rank];
+    const TracedSpan span(replica.track, "all-reduce", host_.clock());
+    replica.collective->all_reduce_sum(replica.model->gradients(), nullptr);
+  }
+
+  /// If this fails, the other replicas have new parameters and this one has not: none can go on.
+  void update(const Step& step, std::size_t rank) {
+    try {
+      replicas_[rank].model->update(step.plan.rule);
+    } catch (...) {
+      are_equal_ = false;
+      replicas_[rank].collective->abort();
+      throw;
+    }
+  }
+
+  void evaluate(Step& step, std::size_t rank) {
+    require_equal_replicas();
+    if (const Batch* const batch = step.batches[rank]) {
+      replicas_[rank].model->evaluate(*batch, step.sums[rank]);
+    }
+  }
+
+  void require_equal_replicas() const {
+    if (are_equal_) return;
+    throw DeviceError(
+        "strategy mirrored_cpu: a replica failed to update its parameters, so they are not the "
+        "others' any more");
+  }
+
+  [[nodiscard]] TracedSpan step_span(const Step& step, std::size_t rank) const {
+    const Batch* const batch = step.batches[rank];
+    return {replicas_[rank].track, "step", host_.clock(),
+            batch == nullptr ? TraceTrack::kNoBatch : batch->index};
+  }
+
+  const Options options_;
+  Host& host_;
+  std::vector<Replica> replicas_;
+  std::vector<std::span<float>> gradients_;  ///< of all replicas, in a virtual step
+  std::atomic<bool> are_equal_{true};        ///< the replicas' parameters, between steps
+  StepQueue steps_;                          ///< last: its threads use the members above
+};
+
+}  // namespace
+
+SLACKLINE_PLUGIN(Strategy, MirroredCpuStrategy, "mirrored_cpu",
+                 "replicas on threads of the CPU that sum their gradients in every step");
+
+}  // namespace slackline
