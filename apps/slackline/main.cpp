@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <iostream>
+#include <map>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -16,11 +17,83 @@ using slackline::ExitCode;
 namespace app = slackline::app;
 
 /// Adds the arguments that every verb with a configuration has.
-void add_config(CLI::App& verb, app::ConfigArguments& config) {
-  verb.add_option("CONFIG", config.file, "TOML file")->required();
+CLI::Option* add_config(CLI::App& verb, app::ConfigArguments& config) {
+  CLI::Option* file = verb.add_option("CONFIG", config.file, "TOML file")->required();
   verb.add_option("--set", config.set, "override one key: path=TOML, as often as needed")
       ->type_name("PATH=TOML")
       ->allow_extra_args(false);
+  return file;
+}
+
+/// Adds the verb `report`.
+CLI::App& add_report(CLI::App& program, app::ReportArguments& report) {
+  CLI::App& verb = *program.add_subcommand(
+      "report", "write one page of HTML about one run, or about several side by side");
+  verb.add_option("DIR", report.dirs, "directories of runs that have ended")
+      ->required()
+      ->expected(1, static_cast<int>(app::kMostReportedRuns));
+  verb.add_option("--out", report.out, "file to write, instead of report.html in the first DIR");
+  verb.add_option("--comparison", report.comparison,
+                  "show this result of slackline compare --json too")
+      ->type_name("FILE");
+  return verb;
+}
+
+/// Adds the verb `compare`.
+CLI::App& add_compare(CLI::App& program, app::CompareArguments& compared) {
+  CLI::App& verb = *program.add_subcommand(
+      "compare", "measure configurations side by side, and say which is faster");
+  verb.add_option("CONFIG", compared.files, "TOML files; the others are compared with the first")
+      ->required()
+      ->expected(2, 26);
+  verb.add_option("--set", compared.set, "override one key in all of them, as often as needed")
+      ->type_name("PATH=TOML")
+      ->allow_extra_args(false);
+  verb.add_option("--blocks", compared.blocks, "blocks, in each of which every one runs twice")
+      ->capture_default_str()
+      ->check([](const std::string& given) {
+        int blocks = 0;
+        if (CLI::detail::lexical_cast(given, blocks) && blocks >= 10 && blocks <= 10'000) return "";
+        return "must be 10 to 10000: with fewer than 10 blocks the interval is not worth its name";
+      });
+  verb.add_option("--min-effect", compared.minimum_effect_percent,
+                  "differences below this are of no interest, in percent")
+      ->capture_default_str()
+      ->check(CLI::Range(0.01, 100.0));
+  const std::map<std::string, app::FailOn> kinds = {{"slower", app::FailOn::kSlower},
+                                                    {"unclear", app::FailOn::kUnclear},
+                                                    {"different", app::FailOn::kDifferent}};
+  verb.add_option("--fail-on", compared.fail_on,
+                  "exit with 1 if one is SLOWER; or if one is SLOWER or UNCLEAR; or if one is not "
+                  "the SAME")
+      ->transform(CLI::CheckedTransformer(kinds).description("slower|unclear|different"))
+      ->default_str("slower");
+  verb.add_option("--seed", compared.seed, "of the bootstrap")->capture_default_str();
+  verb.add_option("--dir", compared.dir, "keep the runs in this new directory");
+  verb.add_option("--json", compared.json, "write everything to this file; - is stdout");
+  verb.footer(app::compare_help());
+  return verb;
+}
+
+/// Adds the verb `doctor`.
+CLI::App& add_doctor(CLI::App& program, app::DoctorArguments& doctor) {
+  CLI::App& verb = *program.add_subcommand(
+      "doctor", "name the stage that limits a run, and what its removal would give");
+  add_config(verb, doctor.config);
+  verb.add_option("--rounds", doctor.rounds, "of a run for each rung of the ladder")
+      ->capture_default_str()
+      ->check([](const std::string& given) {
+        int rounds = 0;
+        if (CLI::detail::lexical_cast(given, rounds) && rounds >= 5 && rounds <= 1000) return "";
+        return "must be 5 to 1000: with fewer than 5 rounds a median is not worth its name";
+      });
+  verb.add_option("--seconds", doctor.seconds,
+                  "that the measured steps of a run should take; there are 10 at least")
+      ->capture_default_str()
+      ->check(CLI::Range(0.001, 3600.0));
+  verb.add_option("--dir", doctor.dir, "keep the runs in this new directory");
+  verb.add_option("--json", doctor.json, "write everything to this file; - is stdout");
+  return verb;
 }
 
 int main_with_errors(int argc, char** argv) {
@@ -29,7 +102,7 @@ int main_with_errors(int argc, char** argv) {
   program.require_subcommand(1);
 
   app::ConfigArguments config;
-  std::string dir, id;
+  std::string dir, resume, id;
   bool origins = false, json = false, toml = false;
   std::function<ExitCode()> chosen;
   const auto format = [&] {
@@ -37,9 +110,18 @@ int main_with_errors(int argc, char** argv) {
   };
 
   CLI::App* run = program.add_subcommand("run", "train or benchmark as a configuration says");
-  add_config(*run, config);
-  run->add_option("--dir", dir, "directory for the results, instead of [run] dir");
-  run->callback([&] { chosen = [&] { return app::run_verb(config, dir); }; });
+  CLI::Option* run_config = add_config(*run, config)->required(false);
+  CLI::Option* run_dir =
+      run->add_option("--dir", dir, "directory for the results, instead of [run] dir");
+  run->add_option("--resume", resume,
+                  "go on with the run in this directory, with its configuration or with CONFIG")
+      ->excludes(run_dir);
+  run->callback([&, run_config] {
+    if (run_config->count() == 0 && resume.empty()) {
+      throw CLI::RequiredError("CONFIG, or --resume DIR,");
+    }
+    chosen = [&] { return app::run_verb(config, dir, resume); };
+  });
 
   CLI::App* check =
       program.add_subcommand("check", "do all the validation of run, and nothing else");
@@ -52,6 +134,27 @@ int main_with_errors(int argc, char** argv) {
   add_config(*show, config);
   show->add_flag("--origins", origins, "say where each value came from");
   show->callback([&] { chosen = [&] { return app::show_verb(config, origins); }; });
+
+  app::CompareArguments compared;
+  add_compare(program, compared).callback([&] {
+    chosen = [&] { return app::compare_verb(compared); };
+  });
+
+  app::DoctorArguments doctor;
+  add_doctor(program, doctor).callback([&] { chosen = [&] { return app::doctor_verb(doctor); }; });
+
+  app::ReportArguments report;
+  add_report(program, report).callback([&] { chosen = [&] { return app::report_verb(report); }; });
+
+  std::string verified_a, verified_b;
+  bool prefix_ok = false;
+  CLI::App* verify =
+      program.add_subcommand("verify", "say whether two runs trained on the same data");
+  verify->add_option("A", verified_a, "directory of a run")->required();
+  verify->add_option("B", verified_b, "directory of another one")->required();
+  verify->add_flag("--prefix-ok", prefix_ok, "no difference if one of them only ended earlier");
+  verify->callback(
+      [&] { chosen = [&] { return app::verify_verb(verified_a, verified_b, prefix_ok); }; });
 
   CLI::App* plugins = program.add_subcommand("plugins", "look at installed plugins");
   plugins->require_subcommand(1);

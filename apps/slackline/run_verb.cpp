@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <stop_token>
 #include <thread>
@@ -55,17 +56,23 @@ class SignalWatch {
 
 }  // namespace
 
-ExitCode run_verb(const ConfigArguments& arguments, const std::string& dir) {
+ExitCode run_verb(const ConfigArguments& arguments, const std::string& dir,
+                  const std::string& resume) {
   const SignalWatch signals;
   Registry registry(Registry::default_search_path());
-  const Config config = Config::load({arguments.file, arguments.set}, registry);
+  const std::filesystem::path file = arguments.file.empty()
+                                         ? std::filesystem::path(resume) / "resolved.toml"
+                                         : std::filesystem::path(arguments.file);
+  const Config config = Config::load({file, arguments.set}, registry);
   RunControl control{.out = std::cout,
                      .is_terminal = ::isatty(STDOUT_FILENO) == 1,
                      .stop = signals.token(),
-                     .dir = dir};
+                     .dir = resume.empty() ? dir : resume,
+                     .resume = !resume.empty()};
   const RunOutcome outcome = run(config, control);
   if (outcome.exit_code == ExitCode::kInterrupted) {
-    std::cout << "interrupted after " << outcome.steps << " steps\n";
+    std::cout << "interrupted after " << outcome.steps
+              << " steps; to go on: slackline run --resume " << outcome.dir.string() << "\n";
   }
   return outcome.exit_code;
 }
