@@ -160,6 +160,7 @@ std::vector<std::unique_ptr<Collective>> make_thread_group(std::int32_t size, Cl
   assert(size >= 1);
   const auto group = std::make_shared<ThreadGroup>(size, clock);
   std::vector<std::unique_ptr<Collective>> ranks;
+  ranks.reserve(static_cast<std::size_t>(size));
   for (std::int32_t rank = 0; rank < size; ++rank) {
     ranks.push_back(std::make_unique<ThreadRank>(group, rank));
   }

@@ -51,7 +51,7 @@ void flatten(const toml::node& node, const std::string& path, FlatConfig& out) {
   if (table != nullptr && (!table->empty() || path.empty())) {
     for (const auto& [key, value] : *table) {
       const std::string name = is_bare(key.str()) ? std::string(key.str()) : toml_quoted(key.str());
-      flatten(value, path.empty() ? name : path + "." + name, out);
+      flatten(value, path.empty() ? name : text(path, ".", name), out);
     }
   } else if (array != nullptr && holds_containers(*array)) {
     for (std::size_t i = 0; i < array->size(); ++i) {

@@ -200,6 +200,19 @@ TEST(DiagnosisTest, RemovalIsTakenOffWhatWasMeasured) {
   EXPECT_DOUBLE_EQ(found.without_ms, 55 - (51.25 - 25));
 }
 
+TEST(DiagnosisTest, RemovalNeverGivesMoreThanWhatIsNextAllows) {
+  Measured measured = waiting(45);  // and the model says 51.25, of which the decode is 49.75
+  measured.image.transforms_ms = {10, 0.1};
+  const Diagnosis found = diagnose(measured);
+  EXPECT_DOUBLE_EQ(found.predicted_ms, 51.25);
+  EXPECT_DOUBLE_EQ(found.without_ms, 20) << "the device's, and not 45 - (51.25 - 20)";
+}
+
+TEST(DiagnosisTest, ALossBelowFivePercentIsNoStall) {
+  EXPECT_EQ(diagnose(waiting(20.9)).limiting.stage, Stage::kDevice);
+  EXPECT_EQ(diagnose(waiting(21.3)).limiting.stage, Stage::kDelivery);
+}
+
 TEST(DiagnosisTest, MoreWorkersThanCpusAreBoundByTheCpus) {
   Measured measured = waiting(50);
   measured.workers = 8;
@@ -248,6 +261,7 @@ TEST(DiagnosisTest, AStragglerLongerThanTheStepIsCutAndToldOf) {
   Measured measured = healthy();
   measured.straggler_ms = 30;
   const Diagnosis found = diagnose(measured);
+  EXPECT_DOUBLE_EQ(found.stages.back().step_ms, 20) << "all of it";
   EXPECT_DOUBLE_EQ(found.predicted_ms, 20);
   EXPECT_THAT(found.doubts, ElementsAre(HasSubstr("wait 30 ms a step for the slowest device")));
 }

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <sys/wait.h>
 
+#include "doctor/ladder.h"
 #include "doctor/source_files.h"
 #include "temporary_folder.h"
 #include "test_host.h"
@@ -74,7 +75,10 @@ TEST_F(DoctorTest, NamesAnEnormousDelayAndShowsTheLadderThatFoundIt) {
   ASSERT_EQ(ended.exit_code, 0) << ended.err;
   EXPECT_THAT(ended.out, AllOf(HasSubstr("The stage that limits is fetch: "),
                                HasSubstr("device alone"), HasSubstr("not measured: the source")));
-  EXPECT_THAT(ended.err, AllOf(StartsWith("trial of each rung"), HasSubstr("round 5 of 5")));
+  EXPECT_THAT(ended.err,
+              AllOf(StartsWith("trial of each rung"), HasSubstr("round 1 of 5, images/s: device"),
+                    HasSubstr("round 2 of 5, images/s: warm"), HasSubstr("round 5 of 5")))
+      << "every other round goes down";
 
   const json result = json::parse(read("result.json"));
   std::vector<std::string> measured;
@@ -92,6 +96,29 @@ TEST_F(DoctorTest, NamesAnEnormousDelayAndShowsTheLadderThatFoundIt) {
   EXPECT_NEAR(
       loss.at("input_wait_ms").get<double>() + loss.at("submit_and_device_wait_ms").get<double>(),
       loss.at("ms_per_step").get<double>(), 1e-6);
+}
+
+TEST_F(DoctorTest, FilesHaveDiskRungsAndReportsOfPluginsAreStages) {
+  for (int i = 0; i < 50; ++i) folder_.write("images/cat/" + std::to_string(i) + ".jpg", "miaow");
+  std::string config = testing_support::replaced(kConfig, "plugin = \"slow_source\"",
+                                                 "plugin = \"image_folder\"\nroot = \"images\"");
+  folder_.write("slow.toml", config);
+  const Ended ended = doctor(
+      "slow.toml --set 'transform[0].parse=\"5ms\"' --set 'strategy.step=\"1us\"' --seconds 0.001 "
+      "--json -");
+  ASSERT_EQ(ended.exit_code, 0) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("The stage that limits is CRC and parse: "));
+  const json result = json::parse(ended.out);
+  const json& cold = result.at("ladder").back();
+  EXPECT_EQ(cold.at("rung"), "cold");
+  if (!cold.at("measured").get<bool>()) {  // as on a tmpfs
+    EXPECT_THAT(cold.at("why_not").get<std::string>(), HasSubstr("stay in the page cache"));
+    EXPECT_EQ(result.at("judgements").size(), 1u);
+    return;
+  }
+  ASSERT_EQ(result.at("judgements").size(), 2u);
+  EXPECT_EQ(result.at("judgements")[1].at("rung"), "cold");
+  EXPECT_EQ(result.at("judgements")[1].at("limiting").at("stage"), "CRC and parse");
 }
 
 TEST_F(DoctorTest, ARunThatFailsEndsItWithItsOwnWordsAndExitCode) {
@@ -115,6 +142,22 @@ TEST_F(DoctorTest, FewerRoundsThanFiveAreAUsageErrorThatSaysWhy) {
   const Ended ended = doctor("slow.toml --rounds 4");
   EXPECT_EQ(ended.exit_code, 64);
   EXPECT_THAT(ended.err, HasSubstr("must be 5 to 1000"));
+}
+
+TEST(RungTest, ItsMiddleIsARunThatReallyWas) {
+  Rung rung;
+  for (const double wall_s : {3.0, 1.0, 9.0, 2.0}) {
+    LadderRun run;
+    run.result["throughput"] = {
+        {"images_per_s", 100 / wall_s}, {"wall_s", wall_s}, {"measured_steps", 10}};
+    rung.runs.push_back(std::move(run));
+  }
+  EXPECT_DOUBLE_EQ(rung.middle().step_ms(), 200) << "of an even number, the faster of two";
+  rung.runs.pop_back();
+  EXPECT_DOUBLE_EQ(rung.middle().step_ms(), 300);
+  EXPECT_NEAR(rung.images_per_s().median, 100 / 3.0, 1e-9);
+  EXPECT_GE(rung.images_per_s().low, 100 / 9.0);
+  EXPECT_LE(rung.images_per_s().high, 100.0);
 }
 
 /// The files of a source whose option `name` is this list.

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -24,25 +25,22 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
+const std::string kProgram = fs::path(SLACKLINE_TEST_BINARY_DIR) / "bin/slackline";
+
+std::string config_file(const std::string& name) {
+  return fs::path(SLACKLINE_TEST_SOURCE_DIR) / "configs" / name;
+}
+
 /// A run of the program without an end, whose output can be read while it goes on.
 class EndlessRun {
  public:
-  explicit EndlessRun(const fs::path& dir) {
-    const std::string program = fs::path(SLACKLINE_TEST_BINARY_DIR) / "bin/slackline";
-    const std::string config = fs::path(SLACKLINE_TEST_SOURCE_DIR) / "configs/synthetic.toml";
-    const std::vector<std::string> words = {program,
-                                            "run",
-                                            config,
-                                            "--dir",
-                                            dir.string(),
-                                            "--set",
-                                            "run.epochs=1000000",
-                                            "--set",
-                                            "run.steps=0",
-                                            "--set",
-                                            "input.batch_size=4",
-                                            "--set",
-                                            "run.log_steps=1"};
+  EndlessRun(const std::string& config, const fs::path& dir,
+             const std::vector<std::string>& settings) {
+    std::vector<std::string> words = {kProgram, "run", config_file(config), "--dir", dir.string()};
+    for (const char* setting : {"run.epochs=1000000", "run.steps=0", "run.log_steps=1"}) {
+      words.insert(words.end(), {"--set", setting});
+    }
+    for (const std::string& setting : settings) words.insert(words.end(), {"--set", setting});
     std::array<int, 2> ends{};
     if (::pipe(ends.data()) != 0) return;
     process_ = ::fork();
@@ -51,7 +49,7 @@ class EndlessRun {
       std::vector<char*> argv;
       for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
       argv.push_back(nullptr);
-      ::execv(program.c_str(), argv.data());
+      ::execv(kProgram.c_str(), argv.data());
       ::_exit(127);
     }
     ::close(ends[1]);
@@ -91,14 +89,23 @@ class EndlessRun {
   std::string all_;
 };
 
-class SignalTest : public testing::TestWithParam<int> {
+class RunFolder : public testing::Test {
  protected:
+  /// The exit code of a command.
+  static int shell(const std::string& command) {
+    const int status = std::system(command.c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
   testing_support::TemporaryFolder folder_;
 };
 
+using ResumeTest = RunFolder;
+class SignalTest : public RunFolder, public testing::WithParamInterface<int> {};
+
 TEST_P(SignalTest, TheStepIsEndedResultsAreWrittenAndTheExitCodeSaysSo) {
   const fs::path dir = folder_.path() / "run";
-  EndlessRun run(dir);
+  EndlessRun run("synthetic.toml", dir, {"input.batch_size=4"});
   ASSERT_TRUE(run.wait_for("step 3")) << run.output();
   run.signal(GetParam());
   EXPECT_EQ(run.end(), 75);
@@ -114,6 +121,33 @@ TEST_P(SignalTest, TheStepIsEndedResultsAreWrittenAndTheExitCodeSaysSo) {
     EXPECT_EQ(Json::parse(line)["step"], steps) << "a step was lost or torn";
   }
   EXPECT_EQ(json["steps"], steps) << "every trained step has its line";
+}
+
+TEST_F(ResumeTest, AnInterruptedRunGoesOnWithTheDataThatItHadNotSeen) {
+  const fs::path stopped = folder_.path() / "stopped";
+  const fs::path whole = folder_.path() / "whole";
+  const std::vector<std::string> settings = {
+      "input.batch_size=16", "eval.every_epochs=0", "source.shuffle_buffer=100",
+      "transform=[{plugin='imagenet_turbojpeg', mode='train'}]", "input.workers=3"};
+  EndlessRun run("digits_linear.toml", stopped, settings);
+  ASSERT_TRUE(run.wait_for("step 40")) << run.output();
+  run.signal(SIGTERM);
+  EXPECT_EQ(run.end(), 75);
+  EXPECT_THAT(run.output(), testing::HasSubstr("slackline run --resume " + stopped.string()));
+  std::ifstream result(stopped / "result.json");
+  const auto steps_before = Json::parse(result)["steps"].get<int>();
+
+  const std::string enough =
+      " --set run.epochs=1000000 --set run.steps=" + std::to_string(steps_before + 30) +
+      " > /dev/null";
+  ASSERT_EQ(
+      shell(kProgram + " run --resume " + stopped.string() + " --set input.workers=1" + enough), 0);
+  std::string again =
+      kProgram + " run " + config_file("digits_linear.toml") + " --dir " + whole.string();
+  for (const std::string& setting : settings) again += " --set \"" + setting + "\"";
+  ASSERT_EQ(shell(again + enough), 0);
+  EXPECT_EQ(shell(kProgram + " verify " + stopped.string() + " " + whole.string()), 0)
+      << "interrupted after " << steps_before << " steps";
 }
 
 INSTANTIATE_TEST_SUITE_P(OfTheKeyboardAndOfTheSystem, SignalTest, testing::Values(SIGINT, SIGTERM));

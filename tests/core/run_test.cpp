@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
+#include <set>
 #include <sstream>
 #include <stop_token>
 #include <string>
@@ -356,6 +358,67 @@ TEST_F(RunTest, ADirectoryThatCannotBeResumedSaysWhy) {
   EXPECT_THAT(error_of_resume<DataError>("run"), HasSubstr("has 1 lines, and 3 steps"));
   fs::remove(state);
   EXPECT_THAT(error_of_resume<IoError>("run"), HasSubstr("it has no state.json"));
+}
+
+TEST_F(RunTest, ReplayedRecordsAreDecodedAgainAndAgain) {
+  run_toml(kDigits, {"input.batch_size=48", "input.replay='records'", "input.replay_records=96"});
+  const auto all = digests("run");
+  ASSERT_EQ(all.size(), 12u);
+  EXPECT_NE(all[0], all[1]);
+  for (std::size_t i = 2; i < all.size(); ++i) EXPECT_EQ(all[i], all[i - 2]) << "step " << i;
+  EXPECT_GT(result()["input"]["images"], 0) << "they are decoded";
+  run_toml(kDigits, {"input.batch_size=48", "run.steps=2"}, "real");
+  EXPECT_EQ(digests("real"), std::vector<std::string>(all.begin(), all.begin() + 2))
+      << "the first of the real records";
+}
+
+TEST_F(RunTest, ReplayedBatchesAreNotReadAgain) {
+  for (const std::string replicas : {"1", "2"}) {
+    const std::string name = "batches " + replicas;
+    run_toml(kDigits,
+             {"input.replay='batches'", "input.replay_steps=3", "run.steps=300",
+              "run.warmup_steps=100", "strategy={plugin='mirrored_cpu',replicas=" + replicas + "}"},
+             name);
+    const auto all = digests(name);
+    ASSERT_EQ(all.size(), 300u);
+    for (std::size_t i = 3; i < all.size(); ++i) EXPECT_EQ(all[i], all[i - 3]) << "step " << i;
+    EXPECT_NE(all[0], all[1]);
+    EXPECT_NE(all[0], all[2]);
+    EXPECT_EQ(result(name)["input"]["images"], 0) << "nothing is decoded any more";
+  }
+}
+
+TEST_F(RunTest, AReplayedStepIsTheFirstOneForEver) {
+  run_toml(kDigits, {"run.steps=2"}, "real");
+  run_toml(kDigits, {"input.replay='device'", "strategy={plugin='mirrored_cpu',replicas=4}"});
+  for (const std::string& digest : digests("run")) EXPECT_EQ(digest, digests("real").front());
+}
+
+TEST_F(RunTest, AReplayWithoutAnEndIsAConfigurationError) {
+  EXPECT_THAT(error_of<ConfigError>(kDigits, {"input.replay='batches'", "run.steps=0"}),
+              HasSubstr("never ends: say how long with [run] steps"));
+}
+
+TEST_F(RunTest, TheTimelineHasTheTracedStepsAndLinksTheirBatches) {
+  run_toml(kDigits, {"run.trace_steps=5"});
+  const Json trace = Json::parse(contents(dir_ / "run" / "trace.json"));
+  std::map<std::string, int> spans;
+  std::set<std::int64_t> flow_begins, flow_ends;
+  for (const Json& event : trace["traceEvents"]) {
+    if (event["ph"] == "X") ++spans[event["name"]];
+    if (event["ph"] == "s") flow_begins.insert(event["id"].get<std::int64_t>());
+    if (event["ph"] == "f") flow_ends.insert(event["id"].get<std::int64_t>());
+  }
+  EXPECT_EQ(spans["input wait"], 5) << trace.dump().substr(0, 2000);
+  EXPECT_EQ(spans["submit"], 5);
+  EXPECT_GE(spans["step"], 4) << "the device may be a step behind";
+  EXPECT_GT(spans["fetch"], 0);
+  EXPECT_GT(spans["transform/imagenet_turbojpeg"] + spans["read"], 0);
+  EXPECT_EQ(flow_begins, flow_ends);
+  EXPECT_GE(flow_begins.size(), 5u);
+
+  run_toml(kDigits, {}, "untraced");
+  EXPECT_FALSE(fs::exists(dir_ / "untraced" / "trace.json"));
 }
 
 TEST_F(RunTest, ABatchThatTheDevicesCannotShareIsAConfigurationError) {

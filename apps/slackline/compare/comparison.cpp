@@ -41,26 +41,13 @@ double lag1_autocorrelation(const std::vector<double>& values) {
   return square > 0 ? product / square : 0;
 }
 
-/// The median of the log ratios with its percentile bootstrap interval.
+/// The median of the log ratios with its interval.
 Gain gain_of(const std::vector<double>& log_ratios, const Rule& rule) {
-  std::vector<double> sorted = log_ratios;
-  std::sort(sorted.begin(), sorted.end());
-  std::vector<int> times(sorted.size());
-  std::vector<double> medians(static_cast<std::size_t>(rule.resamples));
-  Philox words({static_cast<std::uint32_t>(rule.seed), static_cast<std::uint32_t>(rule.seed >> 32)},
-               {});
-  for (double& median : medians) median = resampled_median(sorted, times, words);
-
-  const auto tail = static_cast<std::ptrdiff_t>(0.025 * (rule.resamples - 1));
-  std::nth_element(medians.begin(), medians.begin() + tail, medians.end());
-  double low = medians[static_cast<std::size_t>(tail)];
-  std::nth_element(medians.begin(), medians.end() - 1 - tail, medians.end());
-  double high = *(medians.end() - 1 - tail);
+  auto [middle, low, high] = median_interval(log_ratios, rule);
 
   // The bootstrap takes blocks for independent. If each resembles the one before it, they tell less
   // than it believes: the standard error of a first-order autoregressive series is larger by this
   // factor. The bound keeps a chance value near 1 from making it endless.
-  const double middle = median_of(log_ratios);
   const double autocorrelation = lag1_autocorrelation(log_ratios);
   const double r = std::clamp(autocorrelation, 0.0, 0.8);
   const double widening = std::sqrt((1 + r) / (1 - r));
@@ -113,6 +100,23 @@ std::string rule_text(double minimum_effect) {
       " % and\n         the noise: the end of the 95 % interval of A against A that is farther "
       "from 1\nSLOWER   the same below 1\nSAME     the interval lies within 1/",
       1 + minimum_effect, " to ", 1 + minimum_effect, "\nUNCLEAR  everything else");
+}
+
+MedianInterval median_interval(std::vector<double> values, const Rule& rule) {
+  std::sort(values.begin(), values.end());
+  std::vector<int> times(values.size());
+  std::vector<double> medians(static_cast<std::size_t>(rule.resamples));
+  Philox words({static_cast<std::uint32_t>(rule.seed), static_cast<std::uint32_t>(rule.seed >> 32)},
+               {});
+  for (double& median : medians) median = resampled_median(values, times, words);
+
+  const auto tail = static_cast<std::ptrdiff_t>(0.025 * (rule.resamples - 1));
+  MedianInterval out{.median = median_of(values), .low = 0, .high = 0};
+  std::nth_element(medians.begin(), medians.begin() + tail, medians.end());
+  out.low = medians[static_cast<std::size_t>(tail)];
+  std::nth_element(medians.begin(), medians.end() - 1 - tail, medians.end());
+  out.high = *(medians.end() - 1 - tail);
+  return out;
 }
 
 Comparison compare(std::span<const PairedBlock> blocks, Better better, const Rule& rule) {

@@ -41,6 +41,13 @@ struct Rule {
 /// The rule of the verdict in words, a line for each.
 [[nodiscard]] std::string rule_text(double minimum_effect);
 
+/// The median of some values, and its 95 % interval by the percentile bootstrap, which takes them
+/// for independent of each other. There must be one value.
+struct MedianInterval {
+  double median = 0, low = 0, high = 0;
+};
+[[nodiscard]] MedianInterval median_interval(std::vector<double> values, const Rule& rule);
+
 /// The gain of one configuration over another: a ratio, above 1 where it is better.
 struct Gain {
   double median = 1;           ///< of the blocks

@@ -218,13 +218,10 @@ const LadderRun& Rung::middle() const {
   return **middle;
 }
 
-Gain Rung::images_per_s() const {
-  // The gain over a machine that makes one image a second is the rate.
-  std::vector<PairedBlock> blocks;
-  for (const LadderRun& run : runs) {
-    blocks.push_back({.a = {1, 1}, .b = {run.images_per_s(), run.images_per_s()}});
-  }
-  return compare(blocks, Better::kHigher, Rule()).gain;
+MedianInterval Rung::images_per_s() const {
+  std::vector<double> rates;
+  for (const LadderRun& run : runs) rates.push_back(run.images_per_s());
+  return median_interval(std::move(rates), Rule());
 }
 
 Measured measured_of(const Config& config, const Rung& device, const Rung& full) {

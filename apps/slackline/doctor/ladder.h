@@ -70,7 +70,7 @@ struct Rung {
   /// even number of runs the faster one of the middle. There must be one.
   [[nodiscard]] const LadderRun& middle() const;
   /// Median of the rounds' images/s with its 95 % bootstrap interval.
-  [[nodiscard]] Gain images_per_s() const;
+  [[nodiscard]] MedianInterval images_per_s() const;
 };
 
 /// All that was measured.

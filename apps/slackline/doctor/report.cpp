@@ -43,7 +43,7 @@ std::string ladder_table(const Ladder& ladder) {
       out += row(rung.info.name, {"-", "-", "-"}, "not measured: " + rung.not_measured);
       continue;
     }
-    const Gain rate = rung.images_per_s();
+    const MedianInterval rate = rung.images_per_s();
     out += row(rung.info.name,
                {number(rate.median), text(number(rate.low), "..", number(rate.high)),
                 number(rung.middle().step_ms())},
@@ -70,6 +70,16 @@ std::string split_table(const Judgement& judgement) {
   return out;
 }
 
+/// Above this, time on the clock over CPU time is worth a word.
+constexpr double kMuchWaiting = 1.5;
+
+/// All stages of a worker.
+double workers_image_ms(const Diagnosis& found) {
+  double sum = 0;
+  for (const StageSize& stage : found.stages) sum += stage.image_ms.value_or(0);
+  return sum;
+}
+
 /// What the limiting stage is, how large, and what its removal would give.
 std::string verdict_text(const Judgement& judgement) {
   const Diagnosis& found = judgement.diagnosis;
@@ -90,11 +100,15 @@ std::string verdict_text(const Judgement& judgement) {
     out << number(found.limiting.step_ms) << " ms of a step of " << number(full_ms)
         << " ms. Without it a step would take " << number(found.without_ms) << " ms, "
         << number(rate_without) << " instead of " << number(rate) << " images/s (+"
-        << percent(rate_without / rate - 1) << "); then " << name_of(found.next)
-        << (found.next == Resource::kWorkers || found.next == Resource::kCpus ||
-                    found.next == Resource::kUpload
-                ? " limit.\n"
-                : " limits.\n");
+        << percent(rate_without / rate - 1) << "). What limits then: " << name_of(found.next)
+        << ".\n";
+  }
+  const double image_ms = workers_image_ms(found);
+  if (image_ms > kMuchWaiting * measured.image.cpu_ms && found.limiting.image_ms.has_value()) {
+    out << "The workers' stages take " << number(image_ms) << " ms an image, of which "
+        << number(measured.image.cpu_ms)
+        << " are CPU time: the rest they wait, for a disk, in sleep, or for CPUs that others "
+           "use.\n";
   }
   if (found.cpus_to_feed > 0) {
     out << "To keep the device busy the input needs " << found.cpus_to_feed
@@ -126,7 +140,7 @@ Json json_of(const Rung& rung) {
     out["why_not"] = rung.not_measured;
     return out;
   }
-  const Gain rate = rung.images_per_s();
+  const MedianInterval rate = rung.images_per_s();
   out["steps"] = rung.steps;
   out["images_per_s"] = {{"median", rate.median}, {"low", rate.low}, {"high", rate.high}};
   out["step_ms"] = rung.middle().step_ms();

@@ -118,6 +118,7 @@ std::vector<Counter> counters_of(const std::string& contents, const fs::path& fi
       }
     }
     std::vector<Counter> out;
+    out.reserve(counters.size());
     for (auto& [key, counter] : counters) out.push_back(std::move(counter));
     for (Counter& counter : out) {
       std::ranges::stable_sort(counter.samples, {}, &Counter::Sample::time_s);
