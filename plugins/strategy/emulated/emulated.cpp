@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -46,6 +47,7 @@ struct Step {
   std::size_t updated = 0;         ///< devices that are through with it
   bool has_failed = false;         ///< constant once all are launched
   EmulatedDevice::Time done_at{};  ///< of the slowest device; constant once all are launched
+  std::vector<EmulatedDevice::Time> devices_done_at;  ///< in the order of launching
 };
 
 class EmulatedStrategy final : public Strategy {
@@ -197,6 +199,7 @@ class EmulatedStrategy final : public Strategy {
     const Step& oldest = steps_.front();
     clock_.wait(lock, changed_, std::nullopt, [&] { return oldest.updated == devices_.size(); });
     clock_.wait(lock, changed_, oldest.done_at, [] { return false; });
+    count_straggling(steps_.front());
     const std::vector<Share> shares = std::move(steps_.front().shares);
     steps_.pop_front();
     ++finished_;
@@ -252,6 +255,7 @@ class EmulatedStrategy final : public Strategy {
     {
       const std::lock_guard lock(mutex_);
       step.done_at = std::max(step.done_at, done_at);
+      if (share.batch != nullptr) step.devices_done_at.push_back(done_at);
       step.has_failed = step.has_failed || share.error != nullptr;
       ++step.launched;
     }
@@ -276,9 +280,22 @@ class EmulatedStrategy final : public Strategy {
     clock_.notify_all(changed_);
   }
 
+  /// How long the devices waited for the slowest, as far as the others were done: without it, the
+  /// step would have been so much shorter.
+  void count_straggling(Step& step) {
+    if (step.plan.kind != StepKind::kTrain || step.devices_done_at.size() < 2) return;
+    std::ranges::sort(step.devices_done_at, std::greater<>());
+    straggled_ += step.devices_done_at[0] - step.devices_done_at[1];
+    ++mirrored_steps_;
+  }
+
   void report() {
     using Seconds = std::chrono::duration<double>;
     using Milliseconds = std::chrono::duration<double, std::milli>;
+    if (mirrored_steps_ > 0) {
+      host_.report("straggler",
+                   Milliseconds(straggled_).count() / static_cast<double>(mirrored_steps_), "ms");
+    }
     for (const auto& device : devices_) {
       const EmulatedDevice::Totals totals = device->totals();
       const auto tell = [&](const char* name, double value, const char* unit) {
@@ -308,6 +325,8 @@ class EmulatedStrategy final : public Strategy {
   std::uint64_t submitted_ = 0;      ///< steps so far
   std::uint64_t finished_ = 0;
   bool stopping_ = false;
+  std::chrono::nanoseconds straggled_{};     ///< over all steps with two devices or more
+  std::uint64_t mirrored_steps_ = 0;         ///< so many
   std::vector<std::thread> launch_threads_;  ///< one for each device, or none
 };
 

@@ -8,11 +8,14 @@
 #include <slackline/strategy.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cassert>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -69,6 +72,8 @@ class MirroredCpuStrategy final : public Strategy {
           {std::move(model), std::move(ranks[static_cast<std::size_t>(i)]), host_.track(names[i])});
     }
     gradients_.resize(replicas_.size());
+    for (auto& arrivals : arrived_at_) arrivals.resize(replicas_.size());
+    trained_.resize(replicas_.size());
     if (options_.execution == Execution::kThreads) {
       steps_.start(names, [this](Step& step, std::size_t rank) { compute(step, rank); });
     } else {
@@ -86,7 +91,15 @@ class MirroredCpuStrategy final : public Strategy {
     steps_.submit(batches, plan);
   }
 
-  [[nodiscard]] StepSums finish() override { return steps_.finish(); }
+  [[nodiscard]] StepSums finish() override {
+    const StepSums sums = steps_.finish();
+    if (const std::uint64_t steps = mirrored_steps_.load(); steps > 0) {
+      host_.report("straggler",
+                   1e-6 * static_cast<double>(straggled_ns_.load()) / static_cast<double>(steps),
+                   "ms");
+    }
+    return sums;
+  }
 
  private:
   struct Replica {
@@ -109,7 +122,7 @@ class MirroredCpuStrategy final : public Strategy {
     }
     // Whoever failed is here too, as the others wait for it. Afterwards all know, and none changes
     // its parameters: the next step finds the replicas as this one did.
-    all_reduce(rank);
+    all_reduce(step, rank);
     if (error != nullptr) std::rethrow_exception(error);
     if (!step.has_failed) update(step, rank);
   }
@@ -142,10 +155,24 @@ class MirroredCpuStrategy final : public Strategy {
     }
   }
 
-  void all_reduce(std::size_t rank) {
+  void all_reduce(const Step& step, std::size_t rank) {
     const Replica& replica = replicas_[rank];
     const TracedSpan span(replica.track, "all-reduce", host_.clock());
+    // Of two steps in turn: whoever is ahead writes to the next one's while rank 0 reads this
+    // one's.
+    std::vector<Clock::Time>& arrivals = arrived_at_[trained_[rank]++ % arrived_at_.size()];
+    arrivals[rank] = host_.clock().now();
     replica.collective->all_reduce_sum(replica.model->gradients(), nullptr);
+    const bool is_full = std::ranges::find(step.batches, nullptr) == step.batches.end();
+    if (rank == 0 && arrivals.size() > 1 && is_full) count_straggling(arrivals);
+  }
+
+  /// How long the replicas waited for the slowest, as far as the others were there: without it, the
+  /// step would have been so much shorter.
+  void count_straggling(std::vector<Clock::Time>& arrivals) {
+    std::ranges::nth_element(arrivals, arrivals.begin() + 1, std::greater<>());
+    straggled_ns_ += std::chrono::nanoseconds(arrivals[0] - arrivals[1]).count();
+    ++mirrored_steps_;
   }
 
   /// If this fails, the other replicas have new parameters and this one has not: none can go on.
@@ -184,7 +211,13 @@ class MirroredCpuStrategy final : public Strategy {
   std::vector<Replica> replicas_;
   std::vector<std::span<float>> gradients_;  ///< of all replicas, in a virtual step
   std::atomic<bool> are_equal_{true};        ///< the replicas' parameters, between steps
-  StepQueue steps_;                          ///< last: its threads use the members above
+
+  std::array<std::vector<Clock::Time>, 2> arrived_at_;  ///< at the all-reduce, each replica
+  std::vector<std::uint64_t> trained_;                  ///< steps, by each replica
+  std::atomic<std::int64_t> straggled_ns_{0};           ///< over all steps
+  std::atomic<std::uint64_t> mirrored_steps_{0};        ///< so many
+
+  StepQueue steps_;  ///< last: its threads use the members above
 };
 
 }  // namespace

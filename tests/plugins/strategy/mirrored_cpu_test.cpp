@@ -458,6 +458,7 @@ TEST_F(MirroredCpuTimeTest, TheTimelineShowsTheStepsAndTheWaitForTheSlowerReplic
   EXPECT_THAT(spans("replica 1"),
               ElementsAre("all-reduce - 20..20", "step 1 0..20", "all-reduce - 20..30",
                           "step - 20..30", "step 5 30..50"));
+  EXPECT_EQ(host_.reports.at("straggler"), 10) << "in the one step for which both had a batch";
 }
 
 TEST_F(MirroredCpuTimeTest, AReplicaThatFailsToUpdateEndsItForAll) {
