@@ -198,6 +198,7 @@ bool BatchReader::Impl::take_turn(Turn& turn, WorkerCounters& counters, Stopwatc
       fatal = std::current_exception();
     }
     counters.read.add(watch.lap());
+    const auto end = watch.mark();
 
     const bool needs_slot = got || bad.has_value() || fatal != nullptr;
     if (needs_slot && current_ == nullptr && !open_batch(counters, watch)) {
@@ -215,7 +216,7 @@ bool BatchReader::Impl::take_turn(Turn& turn, WorkerCounters& counters, Stopwatc
       continue;
     }
     if (counters.track != nullptr) {
-      counters.track->span("read", begin, watch.mark(), current_->view().index);
+      counters.track->span("read", begin, end, current_->view().index);
     }
 
     turn.batch = current_;

@@ -150,6 +150,7 @@ void Training::run_steps(InputChain& chain) {
   StepBatches step;
   while (!stopped() && (steps_wanted == 0 || state_.steps < steps_wanted)) {
     if (times_.size() == static_cast<std::uint64_t>(config_.run.warmup_steps)) {
+      drain(in_flight);  // or the device would still owe steps that nobody counts
       input_left_out_ = chain.reader().times();
       upload_left_out_ = chain.upload_time().value_or(std::chrono::nanoseconds{});
       cpu_left_out_s_ = cpu_seconds();
@@ -253,9 +254,16 @@ void Training::one_step(StepBatches& step, StepTimes times, StepsInFlight& in_fl
   times.device_wait += watch_.lap();
   trace_step(batch, times);
 
-  if (finished.has_value()) record_finished(*finished);
-  times.submit += watch_.lap();
+  times.submit += std::exchange(carried_, {});
   unfinished_.back().times = times;
+  if (finished.has_value()) record_finished(*finished);
+  const auto bookkeeping = watch_.lap();
+  if (unfinished_.empty()) {  // it was this very step's, whose record is written
+    carried_ = bookkeeping;
+  } else {
+    times.submit += bookkeeping;
+    unfinished_.back().times = times;
+  }
   times_.push_back(times);
   samples_.push_back(samples);
 }
@@ -266,6 +274,7 @@ void Training::drain(StepsInFlight& in_flight) {
   while (in_flight.count() > 0) finished.push_back(in_flight.finish_oldest());
   if (!times_.empty()) {
     times_.back().device_wait += watch_.lap();
+    times_.back().submit += std::exchange(carried_, {});
     if (!unfinished_.empty()) unfinished_.back().times = times_.back();
   }
   measured_.training_wall_s = seconds_until(watch_.mark());

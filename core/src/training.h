@@ -94,9 +94,10 @@ class Training {
 
   Stopwatch watch_;
   const Stopwatch::Clock::time_point start_ = watch_.mark();
-  std::vector<StepTimes> times_;       ///< of every step, warm-up included
-  std::vector<std::int32_t> samples_;  ///< trained by each step
-  std::deque<StepRecord> unfinished_;  ///< whose sums are not known yet
+  std::vector<StepTimes> times_;          ///< of every step, warm-up included
+  std::vector<std::int32_t> samples_;     ///< trained by each step
+  std::deque<StepRecord> unfinished_;     ///< whose sums are not known yet
+  Stopwatch::Clock::duration carried_{};  ///< bookkeeping that counts as the next step's submit
   std::int64_t batch_in_epoch_ = 0;
   std::optional<std::uint64_t> steps_per_epoch_;
   InputTimes input_left_out_;  ///< of the workers, in the warm-up and during evaluations

@@ -179,7 +179,7 @@ std::optional<double> in_ms(std::optional<double> us) {
   return us.has_value() ? std::optional(1e-3 * *us) : std::nullopt;
 }
 
-ImageTimes image_times_of(const Config& config, const LadderRun& run) {
+ImageTimes image_times_of(const ReportingPlugins& plugins, const LadderRun& run) {
   const Json& input = run.result.at("input");
   const Json& stages = input.at("worker_time");
   const std::set<std::string> others = {"read", "batching", "turn", "idle"};
@@ -191,8 +191,8 @@ ImageTimes image_times_of(const Config& config, const LadderRun& run) {
     out.transforms_ms.push_back(time.at("ms_per_image").get<double>());
   }
   out.cpu_ms = input.value("cpu_ms_per_image", 0.0);
-  out.checksum_ms = in_ms(reported(run, config.source.plugin->id(), "checksum"));
-  out.parse_ms = in_ms(reported(run, config.transforms.front().plugin->id(), "parse"));
+  out.checksum_ms = in_ms(reported(run, plugins.source, "checksum"));
+  out.parse_ms = in_ms(reported(run, plugins.decoder, "parse"));
   return out;
 }
 
@@ -224,7 +224,7 @@ MedianInterval Rung::images_per_s() const {
   return median_interval(std::move(rates), Rule());
 }
 
-Measured measured_of(const Config& config, const Rung& device, const Rung& full) {
+Measured measured_of(const ReportingPlugins& plugins, const Rung& device, const Rung& full) {
   const LadderRun& alone = device.middle();
   const LadderRun& judged = full.middle();
   const Json& input = judged.result.at("input");
@@ -236,11 +236,11 @@ Measured measured_of(const Config& config, const Rung& device, const Rung& full)
                         throughput.at("measured_steps").get<double>();
   out.workers = input.at("workers").get<int>();
   out.cpus = judged.result.at("machine").at("cpus_usable").get<int>();
-  out.image = image_times_of(config, judged);
+  out.image = image_times_of(plugins, judged);
   if (input.contains("upload")) {
     out.upload_ms = input.at("upload").at("ms_per_step").get<double>();
   }
-  out.straggler_ms = reported(alone, config.strategy.plugin->id(), "straggler");
+  out.straggler_ms = reported(alone, plugins.strategy, "straggler");
   return out;
 }
 

@@ -2,7 +2,6 @@
 
 // The measured runs of `slackline doctor`: one configuration, with its input replaced step by step.
 
-#include <slackline/config.h>
 #include <slackline/error.h>
 
 #include <array>
@@ -88,8 +87,14 @@ struct Ladder {
 [[nodiscard]] Ladder climb(const LadderPlan& plan, const SourceFiles& files,
                            std::ostream& progress);
 
+/// The plugins whose reports the analysis reads, by id ("source/tfrecord").
+struct ReportingPlugins {
+  std::string source, decoder, strategy;
+};
+
 /// What the analysis needs of the rung `full`, beside the one whose input is free: from the middle
 /// run of each.
-[[nodiscard]] Measured measured_of(const Config& config, const Rung& device, const Rung& full);
+[[nodiscard]] Measured measured_of(const ReportingPlugins& plugins, const Rung& device,
+                                   const Rung& full);
 
 }  // namespace slackline::app

@@ -80,6 +80,9 @@ double workers_image_ms(const Diagnosis& found) {
   return sum;
 }
 
+/// A loss of less than this share of a step is not worth a word.
+constexpr double kWorthAWord = 0.01;
+
 /// What the limiting stage is, how large, and what its removal would give.
 std::string verdict_text(const Judgement& judgement) {
   const Diagnosis& found = judgement.diagnosis;
@@ -88,8 +91,14 @@ std::string verdict_text(const Judgement& judgement) {
   std::ostringstream out;
   if (found.limiting.stage == Stage::kDevice) {
     out << "The device limits: a step takes " << number(full_ms) << " ms, and "
-        << number(measured.device.step_ms())
-        << " with free input. There is no input stall to remove.\n";
+        << number(measured.device.step_ms()) << " with free input. ";
+    if (found.loss_ms > kWorthAWord * full_ms && found.launch_ms > found.input_wait_ms) {
+      out << "The input does not keep it waiting, but costs it " << number(found.launch_ms)
+          << " ms a step at the start: a prefetcher that waits until that is over (delay, slack, "
+             "adaptive) may give them back.\n";
+    } else {
+      out << "There is no input stall to remove.\n";
+    }
   } else {
     out << "The stage that limits is " << name_of(found.limiting.stage) << ": ";
     if (found.limiting.image_ms.has_value()) {
@@ -183,10 +192,13 @@ Json json_of(const Judgement& judgement) {
 std::vector<Judgement> judge(const Config& config, const Ladder& ladder) {
   std::vector<Judgement> out;
   const Rung& device = ladder.rungs[static_cast<std::size_t>(RungKind::kDevice)];
+  const ReportingPlugins plugins{.source = config.source.plugin->id(),
+                                 .decoder = config.transforms.front().plugin->id(),
+                                 .strategy = config.strategy.plugin->id()};
   for (const RungKind kind : {RungKind::kWarm, RungKind::kCold}) {
     const Rung& full = ladder.rungs[static_cast<std::size_t>(kind)];
     if (!full.is_measured()) continue;
-    Judgement one{.rung = &full, .measured = measured_of(config, device, full), .diagnosis = {}};
+    Judgement one{.rung = &full, .measured = measured_of(plugins, device, full), .diagnosis = {}};
     one.diagnosis = diagnose(one.measured);
     out.push_back(std::move(one));
   }
