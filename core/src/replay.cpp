@@ -36,7 +36,7 @@ ReplayedBatches::~ReplayedBatches() {
 }
 
 const Batch* ReplayedBatches::next() {
-  if (!is_complete_) keep_one_more();
+  if (!is_complete_) keep();
   const std::lock_guard lock(mutex_);
   if (cancelled_ || kept_.empty()) return nullptr;
   const auto unused =
@@ -48,20 +48,21 @@ const Batch* ReplayedBatches::next() {
   return &loan.view;
 }
 
-void ReplayedBatches::keep_one_more() {
-  const Batch* const batch = upstream_.next();
-  const bool is_good = batch != nullptr && !batch->is_rest && batch->size > 0;
-  if (is_good) {
+void ReplayedBatches::keep() {
+  while (kept_.size() < most_) {
+    const Batch* const batch = upstream_.next();
+    if (batch == nullptr) break;
+    if (batch->is_rest || batch->size == 0) {
+      upstream_.give_back(batch);
+      break;
+    }
     kept_.push_back(batch);
-  } else if (batch != nullptr) {
-    upstream_.give_back(batch);
   }
-  is_complete_ = !is_good || kept_.size() == most_;
-  if (!is_complete_) return;
   while (kept_.size() % per_step_ != 0) {
     upstream_.give_back(kept_.back());
     kept_.pop_back();
   }
+  is_complete_ = true;
   upstream_.cancel();  // it may rest now
 }
 

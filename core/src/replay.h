@@ -42,8 +42,9 @@ class ReplayedRecords final : public Source {
   std::size_t next_ = 0;
 };
 
-/// The first batches of a stream, kept and lent again and again without end. Those of a step that
-/// the end of the data cut short are not kept; if that leaves none, the stream is empty.
+/// The first batches of a stream, kept at the first next() and lent again and again without end.
+/// Those of a step that the end of the data cut short are not kept; if that leaves none, the stream
+/// is empty.
 ///
 /// Threads    as BatchStream.
 class ReplayedBatches final : public BatchStream {
@@ -62,7 +63,7 @@ class ReplayedBatches final : public BatchStream {
     bool is_lent = false;
   };
 
-  void keep_one_more();
+  void keep();
 
   BatchStream& upstream_;
   const std::uint64_t most_;
