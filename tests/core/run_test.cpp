@@ -260,6 +260,7 @@ TEST_F(RunTest, NothingButTheDataChangesTheDigestOfTheData) {
             expected);
   EXPECT_EQ(digests_of("delay", {"prefetcher={plugin='delay',delay='1ms'}"}), expected);
   EXPECT_EQ(digests_of("slack", {"prefetcher.plugin='slack'"}), expected);
+  EXPECT_EQ(digests_of("adaptive", {"prefetcher.plugin='adaptive'"}), expected);
   for (const char* replicas : {"1", "2", "3", "4"}) {
     const std::string strategy =
         std::string("strategy={plugin='mirrored_cpu',replicas=") + replicas;
