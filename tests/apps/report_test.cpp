@@ -23,21 +23,20 @@
 #include <nlohmann/json.hpp>
 #include <sys/wait.h>
 
+#include "parsed_page.h"
 #include "report/chart.h"
-#include "report/markup.h"
 #include "report/page.h"
 #include "report/run_files.h"
-#include "report/series.h"
 #include "temporary_folder.h"
 
 namespace slackline::app {
 namespace {
 
 namespace fs = std::filesystem;
+using testing_support::ParsedPage;
 using Json = nlohmann::ordered_json;
 using testing::AllOf;
 using testing::Contains;
-using testing::DoubleNear;
 using testing::ElementsAre;
 using testing::EndsWith;
 using testing::HasSubstr;
@@ -45,142 +44,6 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::SizeIs;
 using testing::StartsWith;
-
-/// A page, read as strictly as XML is: every tag closed in its order, every attribute quoted, every
-/// entity known. Throws where it is not.
-class ParsedPage {
- public:
-  struct Element {
-    std::string tag;
-    std::map<std::string, std::string> attributes;
-    std::string text;  ///< with that of all elements inside
-    std::size_t parent = 0;
-  };
-
-  explicit ParsedPage(std::string_view html) : rest_(html) {
-    elements_.push_back({});  // what holds the page
-    const std::string_view doctype = "<!DOCTYPE html>";
-    if (!rest_.starts_with(doctype)) throw std::runtime_error("no doctype");
-    rest_.remove_prefix(doctype.size());
-    while (!rest_.empty()) rest_.front() == '<' ? tag() : text();
-    if (open_.size() != 1) throw std::runtime_error("left open: " + elements_[open_.back()].tag);
-  }
-
-  [[nodiscard]] const std::vector<Element>& elements() const { return elements_; }
-  [[nodiscard]] const std::string& text_of_all() const { return elements_[0].text; }
-
-  [[nodiscard]] std::vector<std::string> texts(const std::string& tag) const {
-    std::vector<std::string> out;
-    for (const Element& element : elements_) {
-      if (element.tag == tag) out.push_back(element.text);
-    }
-    return out;
-  }
-
-  /// The cells of the first row whose header is this.
-  [[nodiscard]] std::vector<std::string> row(const std::string& header) const {
-    for (std::size_t i = 0; i < elements_.size(); ++i) {
-      if (elements_[i].tag != "th" || elements_[i].text != header) continue;
-      std::vector<std::string> cells;
-      for (const Element& element : elements_) {
-        const bool is_beside = element.parent == elements_[i].parent;
-        if (element.tag == "td" && is_beside) cells.push_back(element.text);
-      }
-      return cells;
-    }
-    return {"no row " + header};
-  }
-
-  [[nodiscard]] std::vector<Element> with(const std::string& tag, const std::string& kind) const {
-    std::vector<Element> out;
-    for (const Element& element : elements_) {
-      const auto found = element.attributes.find("class");
-      const bool is_kind = found != element.attributes.end() && found->second.starts_with(kind);
-      if (element.tag == tag && is_kind) out.push_back(element);
-    }
-    return out;
-  }
-
- private:
-  std::string until(char end) {
-    const std::size_t length = rest_.find(end);
-    if (length == std::string_view::npos) throw std::runtime_error(std::string("no ") + end);
-    const std::string out(rest_.substr(0, length));
-    rest_.remove_prefix(length + 1);
-    return out;
-  }
-
-  static std::string decoded(std::string_view escaped) {
-    static const std::map<std::string_view, char> kEntities = {
-        {"amp", '&'}, {"lt", '<'}, {"gt", '>'}, {"quot", '"'}, {"#39", '\''}};
-    std::string out;
-    while (!escaped.empty()) {
-      if (escaped.front() == '<') throw std::runtime_error("a bare <");
-      if (escaped.front() != '&') {
-        out += escaped.front();
-        escaped.remove_prefix(1);
-        continue;
-      }
-      const std::size_t end = escaped.find(';');
-      out += kEntities.at(escaped.substr(1, end - 1));
-      escaped.remove_prefix(end + 1);
-    }
-    return out;
-  }
-
-  /// White space as a browser shows it.
-  static std::string shown(const std::string& text) {
-    std::istringstream words(text);
-    std::string out, word;
-    while (words >> word) out += (out.empty() ? "" : " ") + word;
-    return out;
-  }
-
-  void text() {
-    const std::size_t length = std::min(rest_.find('<'), rest_.size());
-    const std::string decoded_text = decoded(rest_.substr(0, length));
-    if (elements_[open_.back()].tag != "style") {
-      for (const std::size_t element : open_) elements_[element].text += decoded_text;
-    }
-    rest_.remove_prefix(length);
-  }
-
-  void tag() {
-    rest_.remove_prefix(1);
-    if (rest_.front() == '/') {
-      rest_.remove_prefix(1);
-      const std::string name = until('>');
-      if (elements_[open_.back()].tag != name)
-        throw std::runtime_error("closed out of order: " + name);
-      elements_[open_.back()].text = shown(elements_[open_.back()].text);
-      open_.pop_back();
-      return;
-    }
-    Element element;
-    element.parent = open_.back();
-    while (std::isalnum(static_cast<unsigned char>(rest_.front())) != 0) {
-      element.tag += rest_.front();
-      rest_.remove_prefix(1);
-    }
-    while (rest_.front() == ' ') {
-      rest_.remove_prefix(1);
-      const std::string name = until('=');
-      if (until('"') != "") throw std::runtime_error("not quoted: " + name);
-      if (!element.attributes.emplace(name, decoded(until('"'))).second) {
-        throw std::runtime_error("twice: " + name);
-      }
-    }
-    const std::string end = until('>');
-    if (end != "" && end != "/") throw std::runtime_error("<" + element.tag + " ends in " + end);
-    elements_.push_back(element);
-    if (element.tag == "br") elements_[open_.back()].text += ' ';
-    if (end.empty()) open_.push_back(elements_.size() - 1);
-  }
-
-  std::string_view rest_;
-  std::vector<Element> elements_;
-  std::vector<std::size_t> open_ = {0};
-};
 
 /// Directories of runs, made by hand.
 class ReportTest : public testing::Test {
@@ -251,103 +114,6 @@ class ReportTest : public testing::Test {
 
   testing_support::TemporaryFolder folder_;
 };
-
-TEST(MarkupTest, WhatMeansSomethingToHtmlIsEscaped) {
-  EXPECT_EQ(escaped("<a href=\"x\">'&amp;"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;amp;");
-  EXPECT_EQ(escaped("Größe 漢字 😀\n\t"), "Größe 漢字 😀\n\t");
-}
-
-TEST(MarkupTest, WhatIsNoTextIsReplaced) {
-  const std::string mark = "\xef\xbf\xbd";
-  EXPECT_EQ(escaped(std::string_view("a\0\x1b\x7f", 4)), "a" + mark + mark + mark);
-  EXPECT_EQ(escaped("\xff"
-                    "b"),
-            mark + "b");
-  EXPECT_EQ(escaped("\xc3"), mark) << "cut off";
-  EXPECT_EQ(escaped("\xc0\xbc"), mark + mark) << "an overlong <";
-  EXPECT_EQ(escaped("\xed\xa0\x80"), mark + mark + mark) << "a surrogate";
-  EXPECT_EQ(escaped("\xc3<"), mark + "&lt;") << "the < is not swallowed";
-}
-
-TEST(ChartTest, NumbersHaveThreeDigitsOrMore) {
-  const std::vector<std::pair<double, std::string>> cases = {
-      {0, "0.00"},         {0.0123456, "0.0123"}, {0.41039, "0.410"},
-      {9.996, "10.0"},     {17.38, "17.4"},       {99.96, "100"},
-      {123.4, "123"},      {8663.6, "8,664"},     {999999.7, "1,000,000"},
-      {-1234.5, "-1,234"}, {-123, "-123"}};
-  for (const auto& [value, words] : cases) EXPECT_EQ(number_text(value), words);
-}
-
-TEST(ChartTest, TicksAreRoundAndWithinTheRange) {
-  EXPECT_THAT(linear_ticks(0, 10, 5), ElementsAre(0, 2, 4, 6, 8, 10));
-  EXPECT_THAT(linear_ticks(0, 437, 5), ElementsAre(0, 100, 200, 300, 400));
-  EXPECT_THAT(log_ticks(0.9, 25), ElementsAre(1, 2, 5, 10, 20));
-  EXPECT_THAT(log_ticks(0.5, 2e3), ElementsAre(1, 10, 100, 1000));
-  EXPECT_THAT(log_ticks(1e-6, 1e6), SizeIs(testing::Le(7u)));
-}
-
-TEST(SeriesTest, FewStepsAreAPointEach) {
-  const std::vector<Step> steps = {{8, 1, 1, 32}, {0, 4, 0, 32}};
-  const Curve curve = throughput_curve(steps);
-  ASSERT_THAT(curve.points, SizeIs(2));
-  EXPECT_DOUBLE_EQ(curve.points[0].y, 3200);
-  EXPECT_DOUBLE_EQ(curve.points[1].y, 8000);
-  EXPECT_EQ(curve.points[1].x, 1);
-  EXPECT_THAT(curve.band, IsEmpty());
-}
-
-TEST(SeriesTest, OneSlowStepAmongManyStaysVisible) {
-  std::vector<Step> steps(10 * kThroughputPoints, Step{0, 10, 0, 10});  // 1000 images/s
-  steps[55].input_wait_ms = 990;                                        // 10 images/s
-  const Curve curve = throughput_curve(steps);
-  ASSERT_THAT(curve.points, SizeIs(kThroughputPoints));
-  EXPECT_EQ(curve.per_point, 10u);
-  EXPECT_DOUBLE_EQ(curve.band[5].low, 10);
-  EXPECT_DOUBLE_EQ(curve.band[5].high, 1000);
-  // All images over all time, not the mean of rates.
-  EXPECT_NEAR(curve.points[5].y, 100 / 1.09, 1e-9);
-  EXPECT_DOUBLE_EQ(curve.band[6].low, 1000);
-}
-
-TEST(SeriesTest, StepsWithoutTimeHaveNoRate) {
-  const std::vector<Step> steps = {{0, 0, 0, 32}, {1, 0, 0, 32}};
-  const Curve curve = throughput_curve(steps);
-  EXPECT_THAT(curve.points, SizeIs(1));
-  EXPECT_EQ(curve.values, 1u);
-}
-
-TEST(SeriesTest, ADistributionKeepsItsExtremes) {
-  std::vector<double> values;
-  for (int i = 10000; i > 0; --i) values.push_back(i);
-  const Curve curve = distribution_curve(values);
-  EXPECT_EQ(curve.points.size(), 2 * kColumns);
-  EXPECT_EQ(curve.points.front().x, 1);
-  EXPECT_EQ(curve.points.back().x, 10000);
-  EXPECT_EQ(curve.points.back().y, 100);
-  for (const Point& point : curve.points) EXPECT_DOUBLE_EQ(point.y, point.x / 100);
-  const Curve one = distribution_curve({7});
-  ASSERT_THAT(one.points, SizeIs(1));
-  EXPECT_EQ(one.points[0].y, 100);
-}
-
-TEST(SeriesTest, ACounterWithManyChangesIsItsMeanOverTimeBetweenItsExtremes) {
-  // 3 for three quarters of each millisecond, 7 for the last.
-  std::vector<Counter::Sample> samples;
-  const int periods = 10 * static_cast<int>(kColumns);
-  for (int i = 0; i < periods; ++i) {
-    samples.push_back({i * 1e-3, 3});
-    samples.push_back({i * 1e-3 + 0.75e-3, 7});
-  }
-  samples.push_back({periods * 1e-3, 3});
-  const Curve curve = counter_curve(samples);
-  ASSERT_THAT(curve.points, SizeIs(kColumns));
-  for (std::size_t i = 0; i < kColumns; ++i) {
-    EXPECT_NEAR(curve.points[i].y, 4, 0.1) << i;
-    EXPECT_EQ(curve.band[i].low, 3);
-    EXPECT_EQ(curve.band[i].high, 7);
-  }
-  EXPECT_THAT(counter_curve(std::span(samples).first(9)).points, SizeIs(9));
-}
 
 TEST_F(ReportTest, TheFiguresAreThoseOfTheResult) {
   const ParsedPage report = page({make_run("run")});

@@ -10,7 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "clocked_stream.h"
+#include "clocked_prefetcher_test.h"
 #include "test_host.h"
 
 namespace slackline {
@@ -20,6 +20,7 @@ using testing::Each;
 using testing::ElementsAre;
 using testing::Gt;
 using testing::IsEmpty;
+using testing_support::ClockedPrefetcherTest;
 using testing_support::ClockedStream;
 using testing_support::make_plugin;
 using testing_support::milliseconds;
@@ -35,45 +36,21 @@ constexpr StreamEnd kHostEnd{};
 constexpr StreamEnd kDevice{.device = 0};
 
 /// One stream, whose batches take 5 ms to fetch.
-class AdaptiveTest : public testing::Test {
+class AdaptiveTest : public ClockedPrefetcherTest {
  protected:
+  AdaptiveTest() : ClockedPrefetcherTest(milliseconds(5)) {}
+
   BatchStream& open(const OptionArguments& options = {}, StreamEnd end = kDevice) {
-    adaptive_ = make_plugin<Prefetcher>("adaptive", options, host_);
-    stream_ = adaptive_->wrap(upstream_, end);
-    return *stream_;
+    return wrap("adaptive", options, end);
   }
-  /// Destroys the stream: its reports are then final.
-  void close() { stream_.reset(); }
-
-  [[nodiscard]] std::vector<double> sleeps_ms() {
-    std::vector<double> sleeps;
-    for (const auto& span : host_.tracks["device 0 prefetch"].spans) {
-      if (span.name == "sleep") sleeps.push_back(ms(span.end) - ms(span.begin));
-    }
-    return sleeps;
-  }
-
-  /// Whatever happened, no batch may be lost or given back twice.
-  void TearDown() override {
-    close();
-    EXPECT_EQ(upstream_.lent.size(), 0u);
-    EXPECT_EQ(upstream_.wrong_returns, 0);
-  }
-
-  SimulatedClock clock_{2};
-  ClockedStream upstream_{clock_, milliseconds(5)};
-  TestHost host_{clock_};
-
- private:
-  std::unique_ptr<Prefetcher> adaptive_;
-  std::unique_ptr<BatchStream> stream_;
+  [[nodiscard]] std::vector<double> device_sleeps_ms() { return sleeps_ms("device 0 prefetch"); }
 };
 
 TEST_F(AdaptiveTest, BeginsAsPlainDoes) {
   upstream_.batches(100);
   train(open(), clock_, 5, milliseconds(100));
   EXPECT_THAT(upstream_.asked_ms, ElementsAre(0, 5, 105, 205, 305, 405));
-  EXPECT_THAT(sleeps_ms(), IsEmpty());
+  EXPECT_THAT(device_sleeps_ms(), IsEmpty());
 }
 
 TEST_F(AdaptiveTest, ThenFetchesInTheMiddleOfAStepAndMakesNobodyWait) {
@@ -96,7 +73,7 @@ TEST_F(AdaptiveTest, DoesNotSleepWhenInputIsTheLimit) {
   upstream_.batches(1000);
   train(open(), clock_, 300, milliseconds(4));
   close();
-  EXPECT_THAT(sleeps_ms(), IsEmpty());
+  EXPECT_THAT(device_sleeps_ms(), IsEmpty());
   EXPECT_EQ(host_.reports.at("device_0_sleep"), 0);
   EXPECT_EQ(host_.reports.at("device_0_late"), 100);
 }
@@ -128,7 +105,7 @@ TEST_F(AdaptiveTest, AnEvaluationInBetweenChangesNothing) {
 TEST_F(AdaptiveTest, TheSleepHasABoundIfOneIsSet) {
   upstream_.batches(1000);
   train(open({{"max_sleep", std::int64_t{8'000'000}}}), clock_, 300, milliseconds(100));
-  const auto sleeps = sleeps_ms();
+  const auto sleeps = device_sleeps_ms();
   ASSERT_FALSE(sleeps.empty());
   EXPECT_EQ(*std::ranges::max_element(sleeps), 8);
 }
@@ -218,7 +195,7 @@ TEST_F(AdaptiveTest, CancelEndsASleepAtOnce) {
   close();
   EXPECT_EQ(ms(clock_.now()), before_ms);
   EXPECT_EQ(upstream_.asked_ms.size(), asked);
-  EXPECT_EQ(sleeps_ms().back(), 10);
+  EXPECT_EQ(device_sleeps_ms().back(), 10);
 }
 
 TEST_F(AdaptiveTest, CancelEndsAFetch) {

@@ -17,13 +17,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "clocked_stream.h"
+#include "clocked_prefetcher_test.h"
 #include "test_host.h"
 
 namespace slackline {
 namespace {
 
 using testing::ElementsAre;
+using testing_support::ClockedPrefetcherTest;
 using testing_support::ClockedStream;
 using testing_support::make_plugin;
 using testing_support::milliseconds;
@@ -41,28 +42,13 @@ struct Chosen {
   OptionArguments options;
 };
 
-class BufferedStreamTest : public testing::Test {
+class BufferedStreamTest : public ClockedPrefetcherTest {
  protected:
+  BufferedStreamTest() : ClockedPrefetcherTest(milliseconds(5)) {}
+
   BatchStream& open(const Chosen& chosen) {
-    prefetcher_ = make_plugin<Prefetcher>(chosen.plugin, chosen.options, host_);
-    stream_ = prefetcher_->wrap(upstream_, kFirstDevice);
-    return *stream_;
+    return wrap(chosen.plugin, chosen.options, kFirstDevice);
   }
-  void close() { stream_.reset(); }
-
-  void TearDown() override {
-    close();
-    EXPECT_EQ(upstream_.lent.size(), 0u);
-    EXPECT_EQ(upstream_.wrong_returns, 0);
-  }
-
-  SimulatedClock clock_{2};
-  ClockedStream upstream_{clock_, milliseconds(5)};
-  TestHost host_{clock_};
-
- private:
-  std::unique_ptr<Prefetcher> prefetcher_;
-  std::unique_ptr<BatchStream> stream_;
 };
 
 std::vector<std::string> lines(const TestHost::Track& track) {

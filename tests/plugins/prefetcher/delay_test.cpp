@@ -9,7 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "clocked_stream.h"
+#include "clocked_prefetcher_test.h"
 #include "test_host.h"
 
 namespace slackline {
@@ -17,14 +17,13 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing_support::ClockedPrefetcherTest;
 using testing_support::ClockedStream;
 using testing_support::make_plugin;
 using testing_support::milliseconds;
-using testing_support::ms;
 using testing_support::OptionArguments;
 using testing_support::read_all;
 using testing_support::read_one;
-using testing_support::ScriptedStream;
 using testing_support::TestHost;
 using testing_support::train;
 
@@ -32,31 +31,13 @@ constexpr StreamEnd kHostEnd{};
 constexpr StreamEnd kFirstDevice{.device = 0, .device_count = 2};
 constexpr StreamEnd kSecondDevice{.device = 1, .device_count = 2};
 
-class DelayTest : public testing::Test {
+class DelayTest : public ClockedPrefetcherTest {
  protected:
-  /// Wraps `upstream_`. One stream for each test.
+  DelayTest() : ClockedPrefetcherTest(milliseconds(4)) {}
+
   BatchStream& open(const OptionArguments& options, StreamEnd end) {
-    delay_ = make_plugin<Prefetcher>("delay", options, host_);
-    stream_ = delay_->wrap(upstream_, end);
-    return *stream_;
+    return wrap("delay", options, end);
   }
-  /// Destroys the stream: its reports are then final.
-  void close() { stream_.reset(); }
-
-  /// Whatever happened, no batch may be lost or given back twice.
-  void TearDown() override {
-    close();
-    EXPECT_EQ(upstream_.lent.size(), 0u);
-    EXPECT_EQ(upstream_.wrong_returns, 0);
-  }
-
-  SimulatedClock clock_{2};
-  ClockedStream upstream_{clock_, milliseconds(4)};
-  TestHost host_{clock_};
-
- private:
-  std::unique_ptr<Prefetcher> delay_;
-  std::unique_ptr<BatchStream> stream_;
 };
 
 TEST_F(DelayTest, EveryFetchWaitsElevenMillisecondsTheFirstAndTheEndIncluded) {

@@ -11,7 +11,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "clocked_stream.h"
+#include "clocked_prefetcher_test.h"
 #include "test_host.h"
 
 namespace slackline {
@@ -19,6 +19,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing_support::ClockedPrefetcherTest;
 using testing_support::ClockedStream;
 using testing_support::make_plugin;
 using testing_support::milliseconds;
@@ -34,39 +35,13 @@ constexpr StreamEnd kFirstDevice{.device = 0, .device_count = 2};
 
 StreamEnd host_of(std::int32_t device_count) { return {.device_count = device_count}; }
 
-class SlackTest : public testing::Test {
+class SlackTest : public ClockedPrefetcherTest {
  protected:
-  /// Wraps `upstream_`. One stream for each test.
+  SlackTest() : ClockedPrefetcherTest(milliseconds(5)) {}
+
   BatchStream& open(const OptionArguments& options, StreamEnd end) {
-    slack_ = make_plugin<Prefetcher>("slack", options, host_);
-    stream_ = slack_->wrap(upstream_, end);
-    return *stream_;
+    return wrap("slack", options, end);
   }
-  /// Destroys the stream: its reports are then final.
-  void close() { stream_.reset(); }
-
-  [[nodiscard]] std::vector<double> sleeps_ms(const std::string& track) {
-    std::vector<double> sleeps;
-    for (const auto& span : host_.tracks[track].spans) {
-      if (span.name == "sleep") sleeps.push_back(ms(span.end) - ms(span.begin));
-    }
-    return sleeps;
-  }
-
-  /// Whatever happened, no batch may be lost or given back twice.
-  void TearDown() override {
-    close();
-    EXPECT_EQ(upstream_.lent.size(), 0u);
-    EXPECT_EQ(upstream_.wrong_returns, 0);
-  }
-
-  SimulatedClock clock_{2};
-  ClockedStream upstream_{clock_, milliseconds(5)};
-  TestHost host_{clock_};
-
- private:
-  std::unique_ptr<Prefetcher> slack_;
-  std::unique_ptr<BatchStream> stream_;
 };
 
 // What the rule comes to with steps of 200 ms and 5 ms for a batch. The slack is room * 200 - 5 ms,
