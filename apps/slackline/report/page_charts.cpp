@@ -11,7 +11,6 @@
 
 #include "chart.h"
 #include "series.h"
-#include "style.h"
 
 namespace slackline::app {
 namespace {

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "chart.h"
-#include "style.h"
 
 namespace slackline::app {
 
