@@ -1,6 +1,7 @@
 #include "assembly.h"
 
 #include <slackline/error.h>
+#include <slackline/machine.h>
 
 #include <algorithm>
 #include <utility>
@@ -38,6 +39,12 @@ class ConfiguredModels final : public ModelFactory {
   const Component& component_;
   Host& host_;
 };
+
+OptimizerSpec optimizer_spec(const OptimizerOptions& options) {
+  OptimizerSpec spec;
+  spec.momentum = static_cast<float>(options.momentum);
+  return spec;
+}
 
 bool decodes(const Transform& transform, RecordFormat format) {
   const auto formats = transform.decodes();
@@ -141,7 +148,9 @@ void Assembly::build_replicas(const Config& config, Errors& errors) {
                                .max_batch_size = config.input.batch_size / devices,
                                .num_classes = config.input.num_classes,
                                .seed = static_cast<std::uint64_t>(config.run.seed),
-                               .device = {}});
+                               .device = {},
+                               .optimizer = optimizer_spec(config.optimizer),
+                               .cpu_threads = usable_cpus()});
   } catch (const ConfigError& error) {
     errors.add("model", error);
   }

@@ -14,14 +14,7 @@ namespace {
 
 StepPlan training_plan(const OptimizerOptions& optimizer) {
   return {.kind = StepKind::kTrain,
-          .rule = {.learning_rate = static_cast<float>(optimizer.learning_rate),
-                   .momentum = static_cast<float>(optimizer.momentum)}};
-}
-
-void add(StepSums& total, const StepSums& sums) {
-  total.loss += sums.loss;
-  total.correct += sums.correct;
-  total.samples += sums.samples;
+          .rule = {.learning_rate = static_cast<float>(optimizer.learning_rate)}};
 }
 
 }  // namespace
@@ -286,7 +279,7 @@ void Training::record_finished(const StepSums& sums) {
   StepRecord record = unfinished_.front();
   unfinished_.pop_front();
   record.sums = sums;
-  add(measured_.last_epoch, sums);
+  measured_.last_epoch += sums;
   step_lines_.append(step_json_line(record));
   progress_.step(record.step + 1, steps_in_all(), record.epoch, record.times, record.sums);
 }
@@ -315,10 +308,10 @@ void Training::evaluate(std::uint32_t epochs_trained) {
     while (chain.next(step)) {
       in_flight.submit(step, {.kind = StepKind::kEvaluate, .rule = {}});
       if (in_flight.count() > static_cast<std::size_t>(config_.run.steps_in_flight)) {
-        add(evaluation.sums, in_flight.finish_oldest());
+        evaluation.sums += in_flight.finish_oldest();
       }
     }
-    while (in_flight.count() > 0) add(evaluation.sums, in_flight.finish_oldest());
+    while (in_flight.count() > 0) evaluation.sums += in_flight.finish_oldest();
   }
   evaluation.wall_s = std::chrono::duration<double>(watch_.lap()).count();
   measured_.training_wall_s = seconds_until(watch_.mark());

@@ -2,8 +2,11 @@
 
 #include <slackline/batch.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
+#include <vector>
 
 namespace slackline {
 
@@ -17,6 +20,31 @@ struct Device {
                            ///< the CPU
 };
 
+enum class OptimizerKind : std::uint32_t { kSgd = 0, kLars = 1 };
+
+/// What weight decay means.
+enum class WeightDecay : std::uint32_t {
+  /// Keras's l2(c): the loss gets c * sum of w^2 (no half) over the kernels of convolutions and
+  /// dense layers and the biases of the latter, so their gradients get 2 * c * w.
+  kL2Loss = 0,
+  /// torch.optim.SGD's: the gradient of every parameter gets c * w, and the loss stays.
+  kTorch = 1
+};
+
+/// How gradients change parameters; the same for all updates of a run.
+///
+/// kSgd   momentum in Keras's form: v = momentum * v - rate * g; w = w + v.
+/// kLars  You, Gitman, Ginsburg (2017): kernels of convolutions and dense layers take the rate
+///        rate * trust * |w| / (|g| + |decay of w|), per tensor; all else as kSgd, and without
+///        decay.
+struct OptimizerSpec {
+  OptimizerKind kind = OptimizerKind::kSgd;
+  WeightDecay decay_form = WeightDecay::kL2Loss;
+  float weight_decay = 0;
+  float momentum = 0;
+  float lars_trust = 0.001f;
+};
+
 /// All that a model must know before it allocates.
 struct ModelSpec {
   ImageShape image;
@@ -24,6 +52,8 @@ struct ModelSpec {
   std::int32_t num_classes = 0;     ///< labels are 0..num_classes-1
   std::uint64_t seed = 0;           ///< of the initial parameters; equal on every replica
   Device device;
+  OptimizerSpec optimizer = {};
+  std::int32_t cpu_threads = 1;  ///< that a replica on the CPU may compute with
 };
 
 /// Sums over the samples of a step, so that the sums of replicas and steps can be added.
@@ -31,13 +61,67 @@ struct StepSums {
   double loss = 0;           ///< cross-entropy in nats, summed
   std::int64_t correct = 0;  ///< samples whose highest logit is the label's
   std::int64_t samples = 0;
+  std::int64_t correct_top5 = 0;  ///< samples whose label is among the five highest logits
+  double penalty = 0;             ///< WeightDecay::kL2Loss's part of the loss, once a sample
+
+  StepSums& operator+=(const StepSums& other) {
+    loss += other.loss;
+    correct += other.correct;
+    samples += other.samples;
+    correct_top5 += other.correct_top5;
+    penalty += other.penalty;
+    return *this;
+  }
 };
 
-/// SGD with momentum in Keras's form: v = momentum * v - learning_rate * g; w = w + v.
+/// What changes from one update to the next.
 struct UpdateRule {
   float learning_rate = 0;
-  float momentum = 0;
 };
+
+/// What a tensor of a model is for.
+enum class TensorRole : std::uint32_t {
+  kParameter = 0,  ///< trained
+  kStatistic = 1,  ///< running mean or variance: what evaluation uses
+  kSlot = 2,       ///< the optimizer's: named after its parameter, "momentum.fc.weight"
+  kGradient = 3    ///< of the last forward_backward(); for tests and tools, not part of the state
+};
+
+struct TensorInfo {
+  std::string name;                 ///< unique; torchvision's where it has one: "layer1.0.bn1.bias"
+  std::vector<std::int64_t> shape;  ///< PyTorch's order: (K, C, R, S), (out, in), (C)
+  TensorRole role = TensorRole::kParameter;
+
+  [[nodiscard]] std::size_t size() const {
+    std::size_t values = 1;
+    for (const std::int64_t extent : shape) values *= static_cast<std::size_t>(extent);
+    return values;
+  }
+};
+
+/// The tensors that a model, or a strategy's replicas of it, is made of: what checkpoints hold.
+///
+/// Threads    one caller at a time, with no step in flight.
+/// Errors     DeviceError.
+class SLACKLINE_API TensorStore {
+ public:
+  TensorStore() = default;
+  TensorStore(const TensorStore&) = delete;
+  TensorStore& operator=(const TensorStore&) = delete;
+  virtual ~TensorStore();
+
+  /// Constant, and valid as long as the store.
+  [[nodiscard]] virtual std::span<const TensorInfo> tensors() const = 0;
+
+  /// Copies out the values of tensors()[index], dense and row-major, as many as its size().
+  virtual void read(std::size_t index, std::span<float> values) = 0;
+
+  /// The reverse. Writing back what was read changes no bit. Gradients are not written.
+  virtual void write(std::size_t index, std::span<const float> values) = 0;
+};
+
+/// The store of a model that has no tensors.
+[[nodiscard]] SLACKLINE_API TensorStore& no_tensors();
 
 /// Parameters, forward, backward and update on one device.
 ///
@@ -45,8 +129,8 @@ struct UpdateRule {
 /// Threads    one caller at a time. On a GPU the calls return once enqueued on the device's
 ///            stream, and `sums` is written when the stream gets there; on the CPU they return
 ///            when done.
-/// Errors     ConfigError from build() for a shape or device that it cannot work with; DataError
-///            for a label outside the classes; DeviceError.
+/// Errors     ConfigError from build() for a shape, device or optimizer that it cannot work with;
+///            DataError for a label outside the classes; DeviceError.
 class SLACKLINE_API Model {
  public:
   static constexpr const char* kKind = "model";
@@ -69,11 +153,18 @@ class SLACKLINE_API Model {
   /// forward_backward() and update(). Valid as long as the model.
   [[nodiscard]] virtual std::span<float> gradients() = 0;
 
-  /// Applies the gradients to the parameters.
+  /// The running statistics, flat, in the device's memory: a Strategy averages them over replicas
+  /// before they are used. Empty if there are none; valid as long as the model.
+  [[nodiscard]] virtual std::span<float> statistics() = 0;
+
+  /// Applies the gradients to the parameters, as ModelSpec::optimizer says.
   virtual void update(const UpdateRule& rule) = 0;
 
   /// Forward only, as in inference. Overwrites `sums`.
   virtual void evaluate(const Batch& batch, StepSums& sums) = 0;
+
+  /// Valid as long as the model.
+  [[nodiscard]] virtual TensorStore& state() = 0;
 };
 
 }  // namespace slackline

@@ -48,8 +48,8 @@ class SLACKLINE_API Strategy {
   /// caller's thread does. Constant.
   [[nodiscard]] virtual std::int32_t launch_threads_per_device() const = 0;
 
-  /// Makes a replica on each device. `spec.max_batch_size` is for one device; `spec.device` is
-  /// filled in here.
+  /// Makes a replica on each device. `spec.max_batch_size` is for one device, `spec.cpu_threads`
+  /// for all of them together; `spec.device` is filled in here.
   virtual void build(ModelFactory& factory, const ModelSpec& spec) = 0;
 
   /// A stream of the same batches in the memory of `device`; `host` must outlive it. Null if the
@@ -64,6 +64,10 @@ class SLACKLINE_API Strategy {
 
   /// Waits for the oldest step that is not finished, and returns its sums over all devices.
   [[nodiscard]] virtual StepSums finish() = 0;
+
+  /// What the replicas hold in common: statistics are averaged over them first, and writing writes
+  /// to all. With no step in flight. Valid as long as the strategy.
+  [[nodiscard]] virtual TensorStore& state() = 0;
 };
 
 }  // namespace slackline

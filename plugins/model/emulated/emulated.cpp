@@ -91,6 +91,8 @@ class EmulatedModel final : public Model {
 
   /// There are no parameters, so nothing has to be kept in step.
   std::span<float> gradients() override { return {}; }
+  std::span<float> statistics() override { return {}; }
+  TensorStore& state() override { return no_tensors(); }
   void update([[maybe_unused]] const UpdateRule& rule) override {}
 
   void evaluate(const Batch& batch, StepSums& sums) override { run(batch, kForwardShare, sums); }

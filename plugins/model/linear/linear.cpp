@@ -56,7 +56,10 @@ class LinearModel final : public Model {
     features_per_sample_ =
         static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns) * kChannels;
     // All zero is a good start: the loss is convex in the parameters.
-    parameters_.allocate((features_per_sample_ + 1) * classes_);
+    const auto features = static_cast<std::int64_t>(features_per_sample_);
+    parameters_.allocate({{.name = "weight", .shape = {features, spec.num_classes}},
+                          {.name = "bias", .shape = {spec.num_classes}}},
+                         spec.optimizer.momentum);
     const auto samples = static_cast<std::size_t>(spec.max_batch_size);
     features_.resize(samples * features_per_sample_);
     logits_.resize(samples * classes_);
@@ -85,6 +88,8 @@ class LinearModel final : public Model {
   }
 
   std::span<float> gradients() override { return parameters_.gradients(); }
+  std::span<float> statistics() override { return {}; }
+  TensorStore& state() override { return parameters_; }
   void update(const UpdateRule& rule) override { parameters_.update(rule); }
 
   void evaluate(const Batch& batch, StepSums& sums) override {

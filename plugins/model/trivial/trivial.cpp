@@ -33,7 +33,12 @@ class TrivialModel final : public Model {
     spec_ = spec;
     pixels_ = spec.image.size();
     classes_ = static_cast<std::size_t>(spec.num_classes);
-    parameters_.allocate(pixels_ + 1 + 2 * classes_);
+    const auto pixels = static_cast<std::int64_t>(pixels_);
+    parameters_.allocate({{.name = "fc1.weight", .shape = {1, pixels}},
+                          {.name = "fc1.bias", .shape = {1}},
+                          {.name = "fc2.weight", .shape = {spec.num_classes, 1}},
+                          {.name = "fc2.bias", .shape = {spec.num_classes}}},
+                         spec.optimizer.momentum);
     layers_ = cut(parameters_.values());
     gradients_ = cut(parameters_.gradients());
     nn::fill_glorot_uniform(layers_.weights, pixels_, 1, spec.seed, 0);
@@ -65,6 +70,8 @@ class TrivialModel final : public Model {
   }
 
   std::span<float> gradients() override { return parameters_.gradients(); }
+  std::span<float> statistics() override { return {}; }
+  TensorStore& state() override { return parameters_; }
   void update(const UpdateRule& rule) override { parameters_.update(rule); }
 
   void evaluate(const Batch& batch, StepSums& sums) override {

@@ -22,6 +22,11 @@ void check_spec(const ModelSpec& spec, const std::string& model) {
     throw ConfigError(text("model ", model, ": images have ", spec.image.channels,
                            " channels, and this model takes 3 (RGB)"));
   }
+  if (spec.optimizer.kind != OptimizerKind::kSgd || spec.optimizer.weight_decay != 0) {
+    throw ConfigError(text("model ", model, ": knows SGD with momentum only; [optimizer] asks for ",
+                           spec.optimizer.kind == OptimizerKind::kSgd ? "" : "LARS and ",
+                           "weight_decay ", spec.optimizer.weight_decay));
+  }
 }
 
 void check_batch(const Batch& batch, const ModelSpec& spec) {

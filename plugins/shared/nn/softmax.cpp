@@ -7,17 +7,22 @@
 namespace slackline::nn {
 namespace {
 
-/// False for every label if a logit is not a number: diverged training is not to look correct.
-bool is_highest(std::span<const float> logits, std::size_t label) {
+/// How many logits are ahead of the label's; of equal ones, those of lower classes are. All of them
+/// if a logit is not a number: diverged training is not to look correct.
+std::size_t rank_of(std::span<const float> logits, std::size_t label) {
+  std::size_t ahead = 0;
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (i < label ? !(logits[i] < logits[label]) : !(logits[i] <= logits[label])) return false;
+    const bool is_behind = i < label ? logits[i] < logits[label] : logits[i] <= logits[label];
+    if (std::isnan(logits[i])) return logits.size();
+    ahead += is_behind ? 0 : 1;
   }
-  return true;
+  return ahead;
 }
 
-void add_result(double loss, bool is_correct, StepSums& sums) {
+void add_result(double loss, std::size_t rank, StepSums& sums) {
   sums.loss += loss;
-  sums.correct += is_correct ? 1 : 0;
+  sums.correct += rank == 0 ? 1 : 0;
+  sums.correct_top5 += rank < 5 ? 1 : 0;
   ++sums.samples;
 }
 
@@ -31,7 +36,7 @@ void add_sample(std::span<const float> logits, std::int32_t label, StepSums& sum
   const float highest = *std::max_element(logits.begin(), logits.end());
   double total = 0;
   for (const float logit : logits) total += static_cast<double>(std::exp(logit - highest));
-  add_result(std::log(total) - static_cast<double>(logits[at] - highest), is_highest(logits, at),
+  add_result(std::log(total) - static_cast<double>(logits[at] - highest), rank_of(logits, at),
              sums);
 }
 
@@ -40,7 +45,7 @@ void add_sample_with_gradient(std::span<float> logits, std::int32_t label, float
   const auto at = static_cast<std::size_t>(label);
   const float highest = *std::max_element(logits.begin(), logits.end());
   const float margin = logits[at] - highest;
-  const bool is_correct = is_highest(logits, at);
+  const std::size_t rank = rank_of(logits, at);
   double total = 0;
   for (float& logit : logits) {
     logit = std::exp(logit - highest);
@@ -49,7 +54,7 @@ void add_sample_with_gradient(std::span<float> logits, std::int32_t label, float
   const auto factor = static_cast<float>(static_cast<double>(scale) / total);
   for (float& logit : logits) logit *= factor;
   logits[at] -= scale;
-  add_result(std::log(total) - static_cast<double>(margin), is_correct, sums);
+  add_result(std::log(total) - static_cast<double>(margin), rank, sums);
 }
 
 }  // namespace slackline::nn

@@ -53,9 +53,7 @@ StepSums StepQueue::finish() {
   ++finished_;
   StepSums total;
   for (const StepSums& sums : entry.step.sums) {
-    total.loss += sums.loss;
-    total.correct += sums.correct;
-    total.samples += sums.samples;
+    total += sums;
   }
   std::exception_ptr first;
   for (std::exception_ptr& error : entry.errors) {

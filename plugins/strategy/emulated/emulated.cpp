@@ -210,12 +210,12 @@ class EmulatedStrategy final : public Strategy {
     StepSums total;
     for (const Share& share : shares) {
       if (share.error) std::rethrow_exception(share.error);
-      total.loss += share.sums.loss;
-      total.correct += share.sums.correct;
-      total.samples += share.sums.samples;
+      total += share.sums;
     }
     return total;
   }
+
+  [[nodiscard]] TensorStore& state() override { return models_.front()->state(); }
 
  private:
   void launch_steps(std::size_t device) {

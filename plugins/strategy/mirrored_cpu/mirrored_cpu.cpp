@@ -65,6 +65,7 @@ class MirroredCpuStrategy final : public Strategy {
     for (std::int32_t i = 0; i < options_.replicas; ++i) {
       ModelSpec local = spec;
       local.device = {.kind = DeviceKind::kCpu, .index = i, .stream = nullptr};
+      local.cpu_threads = std::max(1, spec.cpu_threads / options_.replicas);
       auto model = factory.make_model();
       model->build(local);
       names.push_back(text("replica ", i));
@@ -72,8 +73,10 @@ class MirroredCpuStrategy final : public Strategy {
           {std::move(model), std::move(ranks[static_cast<std::size_t>(i)]), host_.track(names[i])});
     }
     gradients_.resize(replicas_.size());
+    store_ = std::make_unique<Store>(replicas_);
     for (auto& arrivals : arrived_at_) arrivals.resize(replicas_.size());
     trained_.resize(replicas_.size());
+    averaged_at_.resize(replicas_.size());
     if (options_.execution == Execution::kThreads) {
       steps_.start(names, [this](Step& step, std::size_t rank) { compute(step, rank); });
     } else {
@@ -101,11 +104,32 @@ class MirroredCpuStrategy final : public Strategy {
     return sums;
   }
 
+  [[nodiscard]] TensorStore& state() override {
+    require_equal_replicas();
+    average_statistics_of_all();
+    return *store_;
+  }
+
  private:
   struct Replica {
     std::unique_ptr<Model> model;
     std::unique_ptr<Collective> collective;
     TraceTrack& track;
+  };
+
+  /// The replicas' tensors, which are equal: read from the first, written to all.
+  class Store final : public TensorStore {
+   public:
+    explicit Store(std::vector<Replica>& replicas) : replicas_(replicas) {}
+    [[nodiscard]] std::span<const TensorInfo> tensors() const override { return first().tensors(); }
+    void read(std::size_t index, std::span<float> values) override { first().read(index, values); }
+    void write(std::size_t index, std::span<const float> values) override {
+      for (Replica& replica : replicas_) replica.model->state().write(index, values);
+    }
+
+   private:
+    [[nodiscard]] TensorStore& first() const { return replicas_.front().model->state(); }
+    std::vector<Replica>& replicas_;
   };
 
   /// One replica's part of a step; the others compute theirs at the same time.
@@ -120,6 +144,7 @@ class MirroredCpuStrategy final : public Strategy {
       error = std::current_exception();
       step.has_failed = true;
     }
+    ++trained_[rank];
     // Whoever failed is here too, as the others wait for it. Afterwards all know, and none changes
     // its parameters: the next step finds the replicas as this one did.
     all_reduce(step, rank);
@@ -132,6 +157,7 @@ class MirroredCpuStrategy final : public Strategy {
     const bool is_training = step.plan.kind == StepKind::kTrain;
     if (is_training && step.samples == 0) return;
     require_equal_replicas();
+    if (!is_training) average_statistics_of_all();
     for (std::size_t rank = 0; rank < replicas_.size(); ++rank) {
       const TracedSpan span = step_span(step, rank);
       if (is_training) {
@@ -142,6 +168,7 @@ class MirroredCpuStrategy final : public Strategy {
       }
     }
     if (!is_training) return;
+    for (std::uint64_t& steps : trained_) ++steps;
     sum_in_rank_order(gradients_);
     for (std::size_t rank = 0; rank < replicas_.size(); ++rank) update(step, rank);
   }
@@ -160,7 +187,7 @@ class MirroredCpuStrategy final : public Strategy {
     const TracedSpan span(replica.track, "all-reduce", host_.clock());
     // Of two steps in turn: whoever is ahead writes to the next one's while rank 0 reads this
     // one's.
-    std::vector<Clock::Time>& arrivals = arrived_at_[trained_[rank]++ % arrived_at_.size()];
+    std::vector<Clock::Time>& arrivals = arrived_at_[trained_[rank] % arrived_at_.size()];
     arrivals[rank] = host_.clock().now();
     replica.collective->all_reduce_sum(replica.model->gradients(), nullptr);
     const bool is_full = std::ranges::find(step.batches, nullptr) == step.batches.end();
@@ -186,8 +213,34 @@ class MirroredCpuStrategy final : public Strategy {
     }
   }
 
+  /// Each replica has seen other batches; evaluation and checkpoints use what all have seen. The
+  /// replicas' threads come here together, with the first step that is evaluated.
+  void average_statistics(std::size_t rank) {
+    const std::span<float> statistics = replicas_[rank].model->statistics();
+    if (statistics.empty() || averaged_at_[rank] == trained_[rank]) return;
+    replicas_[rank].collective->all_reduce_sum(statistics, nullptr);
+    divide_by_replicas(statistics);
+    averaged_at_[rank] = trained_[rank];
+  }
+
+  /// The same to the bit, by one thread while no other computes.
+  void average_statistics_of_all() {
+    if (averaged_at_ == trained_) return;
+    averaged_at_ = trained_;
+    std::vector<std::span<float>> statistics;
+    for (const Replica& replica : replicas_) statistics.push_back(replica.model->statistics());
+    sum_in_rank_order(statistics);
+    for (const std::span<float> each : statistics) divide_by_replicas(each);
+  }
+
+  void divide_by_replicas(std::span<float> sums) const {
+    const auto replicas = static_cast<float>(replicas_.size());
+    for (float& sum : sums) sum /= replicas;
+  }
+
   void evaluate(Step& step, std::size_t rank) {
     require_equal_replicas();
+    if (options_.execution == Execution::kThreads) average_statistics(rank);
     if (const Batch* const batch = step.batches[rank]) {
       replicas_[rank].model->evaluate(*batch, step.sums[rank]);
     }
@@ -209,11 +262,13 @@ class MirroredCpuStrategy final : public Strategy {
   const Options options_;
   Host& host_;
   std::vector<Replica> replicas_;
+  std::unique_ptr<Store> store_;
   std::vector<std::span<float>> gradients_;  ///< of all replicas, in a virtual step
   std::atomic<bool> are_equal_{true};        ///< the replicas' parameters, between steps
 
   std::array<std::vector<Clock::Time>, 2> arrived_at_;  ///< at the all-reduce, each replica
   std::vector<std::uint64_t> trained_;                  ///< steps, by each replica
+  std::vector<std::uint64_t> averaged_at_;              ///< trained_ when statistics were averaged
   std::atomic<std::int64_t> straggled_ns_{0};           ///< over all steps
   std::atomic<std::uint64_t> mirrored_steps_{0};        ///< so many
 

@@ -45,6 +45,8 @@ class OneDeviceStrategy final : public Strategy {
 
   [[nodiscard]] StepSums finish() override { return steps_.finish(); }
 
+  [[nodiscard]] TensorStore& state() override { return model_->state(); }
+
  private:
   static constexpr const char* kName = "replica 0";  ///< of its thread and its track
 

@@ -129,7 +129,7 @@ class LinearToySetTest : public LinearTest {
     StepSums sums;
     for (int i = 0; i < steps; ++i) {
       model.forward_backward(*set_, 8, sums);
-      model.update({.learning_rate = 0.5f, .momentum = 0.9f});
+      model.update({.learning_rate = 0.5f});
     }
     model.evaluate(*set_, sums);
     return sums;

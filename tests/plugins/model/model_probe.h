@@ -13,12 +13,12 @@
 
 namespace slackline::testing_support {
 
-/// Adds `by` to parameter `i`, whatever the velocities are: momentum 0 drops them.
+/// Adds `by` to parameter `i` of a model that was built without momentum.
 inline void move_parameter(Model& model, std::size_t i, float by) {
   const std::span<float> gradients = model.gradients();
   std::ranges::fill(gradients, 0.0f);
   gradients[i] = -by;
-  model.update({.learning_rate = 1, .momentum = 0});
+  model.update({.learning_rate = 1});
 }
 
 inline double loss_of(Model& model, const Batch& batch) {

@@ -82,12 +82,12 @@ TEST(KernelTest, AddScaledAddsToEachValue) {
 TEST(ParametersTest, UpdatesInKerassForm) {
   for (const std::size_t count : kSizes) {
     Parameters parameters;
-    parameters.allocate(count);
+    parameters.allocate({{.name = "w", .shape = {std::int64_t(count)}}}, 0.25f);
     std::ranges::fill(parameters.values(), 10.0f);
     std::ranges::fill(parameters.gradients(), 2.0f);
-    parameters.update({.learning_rate = 0.5f, .momentum = 0.25f});  // v = -1
+    parameters.update({.learning_rate = 0.5f});  // v = -1
     EXPECT_EQ(parameters.values().back(), 9.0f);
-    parameters.update({.learning_rate = 1.0f, .momentum = 0.25f});  // v = -0.25 - 2
+    parameters.update({.learning_rate = 1.0f});  // v = -0.25 - 2
     for (const float value : parameters.values()) EXPECT_EQ(value, 6.75f);
   }
 }

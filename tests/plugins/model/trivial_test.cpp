@@ -127,7 +127,7 @@ TEST_F(TrivialTest, TrainingLowersTheLoss) {
   StepSums sums;
   for (int i = 0; i < 20; ++i) {
     model->forward_backward(*batch_, 3, sums);
-    model->update({.learning_rate = 1e-6f, .momentum = 0.9f});
+    model->update({.learning_rate = 1e-6f});
   }
   EXPECT_LT(loss_of(*model, *batch_), before);
 }

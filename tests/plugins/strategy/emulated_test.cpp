@@ -141,6 +141,8 @@ class ForeignModels final : public ModelFactory {
       sums = {static_cast<double>(global_batch_size), 1, batch.size};
     }
     std::span<float> gradients() override { return {}; }
+    std::span<float> statistics() override { return {}; }
+    TensorStore& state() override { return no_tensors(); }
     void update(const UpdateRule& /*rule*/) override {
       if (told_.fail_in_update) throw DeviceError("update");
       if (device_ == 0) told_.clock_.work(told_.first_devices_update);

@@ -38,8 +38,7 @@ using testing_support::TestHost;
 constexpr ImageShape kShape{11, 9, 3};
 constexpr std::int32_t kClasses = 5;
 constexpr std::int32_t kMaxBatchSize = 6;
-constexpr StepPlan kTrain{.kind = StepKind::kTrain,
-                          .rule = {.learning_rate = 0.01f, .momentum = 0.9f}};
+constexpr StepPlan kTrain{.kind = StepKind::kTrain, .rule = {.learning_rate = 0.01f}};
 constexpr StepPlan kEvaluate{.kind = StepKind::kEvaluate, .rule = {}};
 
 ModelSpec spec() { return {kShape, kMaxBatchSize, kClasses, 3, {}}; }
@@ -160,9 +159,7 @@ Outcome accumulated(Model& model, const std::vector<Task>& run, std::size_t repl
     for (const Batch* batch : task.views()) {
       StepSums sums;
       model.forward_backward(*batch, task.samples(), sums);
-      total.loss += sums.loss;
-      total.correct += sums.correct;
-      total.samples += sums.samples;
+      total += sums;
       if (gradients.empty()) {
         gradients.assign(model.gradients().begin(), model.gradients().end());
       } else {
@@ -300,6 +297,8 @@ class SlowModel final : public Model {
     sums.samples = batch.size;
   }
   std::span<float> gradients() override { return gradients_; }
+  std::span<float> statistics() override { return {}; }
+  TensorStore& state() override { return no_tensors(); }
   void update(const UpdateRule&) override {
     if (spec_.device.index == update_fails_at_) throw DeviceError("device lost");
     log(text("update by ", gradients_[0]));

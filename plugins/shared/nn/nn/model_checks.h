@@ -7,7 +7,8 @@
 
 namespace slackline::nn {
 
-/// Throws ConfigError if `spec` asks for another device than the CPU or for other images than RGB.
+/// Throws ConfigError if `spec` asks for another device than the CPU, for other images than RGB or
+/// for more than SGD with momentum.
 /// `model` is its name in the message.
 void check_spec(const ModelSpec& spec, const std::string& model);
 

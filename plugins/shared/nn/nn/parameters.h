@@ -13,10 +13,10 @@ namespace slackline::nn {
 /// that a strategy can reduce all gradients at once. Layers are parts of them.
 ///
 /// Lifecycle  allocate(), then the others. Only allocate() allocates.
-class Parameters {
+class Parameters final : public TensorStore {
  public:
-  /// `count` parameters, gradients and velocities, all zero.
-  void allocate(std::size_t count);
+  /// These parameters, one behind the other, with their gradients and velocities: all zero.
+  void allocate(const std::vector<TensorInfo>& parameters, float momentum);
 
   [[nodiscard]] std::span<float> values() noexcept { return values_; }
   [[nodiscard]] std::span<float> gradients() noexcept { return gradients_; }
@@ -24,7 +24,16 @@ class Parameters {
   /// v = momentum * v - learning_rate * g; w = w + v.
   void update(const UpdateRule& rule);
 
+  [[nodiscard]] std::span<const TensorInfo> tensors() const override { return tensors_; }
+  void read(std::size_t index, std::span<float> values) override;
+  void write(std::size_t index, std::span<const float> values) override;
+
  private:
+  [[nodiscard]] std::span<float> tensor(std::size_t index);
+
+  float momentum_ = 0;
+  std::vector<TensorInfo> tensors_;  ///< parameters, then their velocities, then their gradients
+  std::vector<std::size_t> begins_;  ///< of each in the array that it is in
   std::vector<float> values_, gradients_, velocities_;
 };
 
