@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "learning_rate.h"
+
 namespace slackline {
 namespace {
 
@@ -41,9 +43,11 @@ class ConfiguredModels final : public ModelFactory {
 };
 
 OptimizerSpec optimizer_spec(const OptimizerOptions& options) {
-  OptimizerSpec spec;
-  spec.momentum = static_cast<float>(options.momentum);
-  return spec;
+  return {.kind = options.kind,
+          .decay_form = options.weight_decay_form,
+          .weight_decay = static_cast<float>(options.weight_decay),
+          .momentum = static_cast<float>(options.momentum),
+          .lars_trust = static_cast<float>(options.lars_trust)};
 }
 
 bool decodes(const Transform& transform, RecordFormat format) {
@@ -129,6 +133,9 @@ Assembly::Assembly(const Config& config) {
   }
   if (config.input.replay != Replay::kOff && config.run.steps == 0) {
     errors.add("input", ConfigError("replay", "never ends: say how long with [run] steps"));
+  }
+  for (const ConfigError& error : schedule_problems(config.optimizer, config.run, config.input)) {
+    errors.add("optimizer", error);
   }
   errors.throw_if_any();
 }

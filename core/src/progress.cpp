@@ -36,12 +36,12 @@ std::string with_commas(std::uint64_t number) {
 }
 
 void Progress::step(std::uint64_t steps_done, std::optional<std::uint64_t> steps_in_all,
-                    std::uint32_t epoch, const StepTimes& times, const StepSums& sums) {
+                    std::uint32_t epoch, const StepTimes& times, const StepSums& sums,
+                    std::optional<float> learning_rate) {
   times_.input_wait += times.input_wait;
   times_.submit += times.submit;
   times_.device_wait += times.device_wait;
-  sums_.loss += sums.loss;
-  sums_.samples += sums.samples;
+  sums_ += sums;
   ++steps_;
 
   const Clock::time_point now = Clock::now();
@@ -55,8 +55,12 @@ void Progress::step(std::uint64_t steps_done, std::optional<std::uint64_t> steps
   out << "epoch " << epoch + 1 << "  step " << with_commas(steps_done);
   if (steps_in_all.has_value()) out << "/" << with_commas(*steps_in_all);
   if (sums_.samples > 0) {
-    out << "  loss " << std::fixed << std::setprecision(4)
-        << sums_.loss / static_cast<double>(sums_.samples);
+    const SampleMeans means = means_of(sums_);
+    out << "  loss " << std::fixed << std::setprecision(4) << means.loss;
+    if (means.penalty != 0) out << " (cross-entropy " << means.cross_entropy << ")";
+  }
+  if (learning_rate.has_value()) {
+    out << "  rate " << std::defaultfloat << std::setprecision(4) << *learning_rate;
   }
   out << "  "
       << with_commas(

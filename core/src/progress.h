@@ -26,9 +26,11 @@ class Progress {
   Progress(std::ostream& out, bool is_terminal, std::int64_t log_steps)
       : out_(out), is_terminal_(is_terminal), log_steps_(log_steps) {}
 
-  /// One more step is done. `steps_in_all` if it is known by now.
+  /// One more step is done. `steps_in_all` if it is known by now; `learning_rate` if it changes in
+  /// the course of the run.
   void step(std::uint64_t steps_done, std::optional<std::uint64_t> steps_in_all,
-            std::uint32_t epoch, const StepTimes& times, const StepSums& sums);
+            std::uint32_t epoch, const StepTimes& times, const StepSums& sums,
+            std::optional<float> learning_rate);
 
   /// A line that stays.
   void line(const std::string& text);

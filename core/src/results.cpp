@@ -3,6 +3,7 @@
 #include <slackline/machine.h>
 
 #include <array>
+#include <charconv>
 #include <chrono>
 #include <ctime>
 
@@ -17,6 +18,15 @@ using Json = nlohmann::ordered_json;
 
 double seconds(std::chrono::nanoseconds time) { return static_cast<double>(time.count()) * 1e-9; }
 double milliseconds(std::chrono::nanoseconds time) { return seconds(time) * 1e3; }
+
+/// The double with the fewest digits that means this float: 0.1f as 0.1, not 0.10000000149011612.
+double shortest(float value) {
+  std::array<char, 64> digits{};
+  const auto* const end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
+  double out = static_cast<double>(value);
+  std::from_chars(digits.data(), end, out);
+  return out;
+}
 
 Json json_of(const Distribution& d) {
   return {{"median", d.median}, {"p10", d.p10}, {"p90", d.p90}, {"p99", d.p99}};
@@ -78,10 +88,13 @@ Json json_of(const BadSampleAccount& account) {
 }
 
 Json json_of(const StepSums& sums) {
-  const double samples = sums.samples > 0 ? static_cast<double>(sums.samples) : 1;
-  return {{"loss", sums.loss / samples},
-          {"accuracy", static_cast<double>(sums.correct) / samples},
-          {"images", sums.samples}};
+  const SampleMeans means = means_of(sums);
+  Json json = {{"loss", means.loss}};
+  if (means.penalty != 0) json["cross_entropy"] = means.cross_entropy;
+  json["accuracy"] = means.accuracy;
+  json["accuracy_top_5"] = means.accuracy_top_5;
+  json["images"] = sums.samples;
+  return json;
 }
 
 Json json_of_upstream(const RunMeasurements& measured) {
@@ -194,15 +207,18 @@ std::string result_json(const Config& config, const Notes& notes, const BadSampl
 }
 
 std::string step_json_line(const StepRecord& record) {
-  const double samples = record.sums.samples > 0 ? static_cast<double>(record.sums.samples) : 1;
+  const SampleMeans means = means_of(record.sums);
   const Json json = {{"step", record.step},
                      {"epoch", record.epoch},
                      {"input_wait_ms", milliseconds(record.times.input_wait)},
                      {"submit_ms", milliseconds(record.times.submit)},
                      {"device_wait_ms", milliseconds(record.times.device_wait)},
                      {"images", record.sums.samples},
-                     {"loss", record.sums.loss / samples},
+                     {"learning_rate", shortest(record.learning_rate)},
+                     {"loss", means.loss},
+                     {"penalty", means.penalty},
                      {"correct", record.sums.correct},
+                     {"correct_top5", record.sums.correct_top5},
                      {"order", hex(record.digest.order.value())},
                      {"pixels", hex(record.digest.pixels.value())}};
   return json.dump() + "\n";

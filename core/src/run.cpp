@@ -46,14 +46,9 @@ double unix_seconds(std::chrono::system_clock::time_point time) {
 
 }  // namespace
 
-double Evaluation::loss() const {
-  return sums.samples > 0 ? sums.loss / static_cast<double>(sums.samples) : 0;
-}
-
-double Evaluation::accuracy() const {
-  return sums.samples > 0 ? static_cast<double>(sums.correct) / static_cast<double>(sums.samples)
-                          : 0;
-}
+double Evaluation::loss() const { return means_of(sums).loss; }
+double Evaluation::accuracy() const { return means_of(sums).accuracy; }
+double Evaluation::accuracy_top_5() const { return means_of(sums).accuracy_top_5; }
 
 void check(const Config& config) { const Assembly parts(config); }
 
@@ -96,6 +91,7 @@ RunOutcome run(const Config& config, RunControl& control) {
       input_workers(config.input, usable_cpus(), parts.strategy->launch_threads_per_device(),
                     parts.strategy->device_count());
   measured.devices = parts.strategy->device_count();
+  measured.num_classes = config.input.num_classes;
   measured.workers = workers.count;
   measured.workers_rule = workers.rule;
   measured.resumed_at_step = state.steps;

@@ -101,10 +101,65 @@ OptionTable<InputOptions> InputOptions::table() {
 
 OptionTable<OptimizerOptions> OptimizerOptions::table() {
   return {
-      option("learning_rate", &OptimizerOptions::learning_rate, "step length of SGD")
+      choice("kind", &OptimizerOptions::kind,
+             {{"sgd", OptimizerKind::kSgd}, {"lars", OptimizerKind::kLars}},
+             "sgd: with momentum; lars: layer-wise rates for the kernels of layers, for very large "
+             "batches"),
+      option("learning_rate", &OptimizerOptions::learning_rate, "the base rate of the schedule")
           .range(0.0, 1000.0),
-      option("momentum", &OptimizerOptions::momentum, "v = momentum * v - learning_rate * g")
+      option("learning_rate_batch", &OptimizerOptions::learning_rate_batch,
+             "the batch size that learning_rate is for: the rate is learning_rate * batch_size / "
+             "learning_rate_batch. 0 means for any")
+          .range(0, 1 << 20)
+          .unit("samples"),
+      choice("schedule", &OptimizerOptions::schedule,
+             {{"constant", Schedule::kConstant},
+              {"step", Schedule::kStep},
+              {"cosine", Schedule::kCosine},
+              {"polynomial", Schedule::kPolynomial}},
+             "how the rate changes: not at all; or after a linear warm-up from 0 by a factor at "
+             "each boundary, along half a cosine, or along a power of what is left of the run"),
+      choice("schedule_mode", &OptimizerOptions::schedule_mode,
+             {{"callback", ScheduleMode::kCallback}, {"tensor", ScheduleMode::kTensor}},
+             "with schedule = step: boundaries in fractions of epochs, as the Keras callback of "
+             "tensorflow/models counts; or in whole steps, as its use_tensor_lr does"),
+      option("images_per_epoch", &OptimizerOptions::images_per_epoch,
+             "training images of an epoch, which schedules in epochs need; 0 means unknown")
+          .range(std::int64_t{0}, std::int64_t{1'000'000'000'000})
+          .unit("images"),
+      option("warmup_epochs", &OptimizerOptions::warmup_epochs,
+             "with any schedule but constant: the rate grows linearly from 0 for so long")
+          .range(0.0, 1'000'000.0)
+          .unit("epochs"),
+      option("boundaries", &OptimizerOptions::boundaries, "with schedule = step: where it steps")
+          .range(0.0, 1'000'000.0)
+          .unit("epochs"),
+      option("factors", &OptimizerOptions::factors,
+             "with schedule = step: what the rate is multiplied by behind each boundary")
+          .range(0.0, 1000.0),
+      option("schedule_steps", &OptimizerOptions::schedule_steps,
+             "with schedule = cosine or polynomial: its length, warm-up included; 0 means [run] "
+             "steps or, without those, epochs * (images_per_epoch / batch_size, rounded down)")
+          .range(std::int64_t{0}, std::int64_t{1'000'000'000'000})
+          .unit("steps"),
+      option("final_factor", &OptimizerOptions::final_factor,
+             "with schedule = cosine or polynomial: the rate at its end, in parts of the base rate")
           .range(0.0, 1.0),
+      option("power", &OptimizerOptions::power, "with schedule = polynomial: its exponent")
+          .range(0.0, 100.0),
+      option("momentum", &OptimizerOptions::momentum, "v = momentum * v - rate * g; w = w + v")
+          .range(0.0, 1.0),
+      option("weight_decay", &OptimizerOptions::weight_decay, "c below; 0 means none")
+          .range(0.0, 1.0),
+      choice(
+          "weight_decay_form", &OptimizerOptions::weight_decay_form,
+          {{"l2_loss", WeightDecay::kL2Loss}, {"torch", WeightDecay::kTorch}},
+          "l2_loss: the loss gets c * sum of w^2 over the kernels of layers and the biases of "
+          "dense ones, as Keras's l2(c); torch: every gradient gets c * w, as torch.optim.SGD's"),
+      option("lars_trust", &OptimizerOptions::lars_trust,
+             "with kind = lars: the rate of a kernel is rate * lars_trust * |w| / (|g| + |decay of "
+             "w|)")
+          .range(0.0, 1000.0),
   };
 }
 

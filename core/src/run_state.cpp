@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "hex.h"
+#include "learning_rate.h"
 
 namespace slackline {
 namespace {
@@ -30,11 +31,18 @@ std::string read_file(const fs::path& file, const char* what) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-/// Keys that may differ between a run and its continuation.
-bool may_change(std::string_view key) {
+/// Whether another value of the key would change the learning rates.
+bool is_length_of_schedule(std::string_view key, const Config& config) {
+  return depends_on_run_length(config.optimizer) &&
+         (key == "run.steps" || (key == "run.epochs" && config.run.steps == 0));
+}
+
+/// Keys that may differ between a run and its continuation, which is configured by `config`.
+bool may_change(std::string_view key, const Config& config) {
   static constexpr std::array<std::string_view, 3> kKeys = {"input.workers", "input.batches_ahead",
                                                             "input.private_threads"};
   static constexpr std::array<std::string_view, 2> kTables = {"prefetcher.", "strategy."};
+  if (is_length_of_schedule(key, config)) return false;
   if (key.starts_with("run.")) return key != "run.seed";
   return std::find(kKeys.begin(), kKeys.end(), key) != kKeys.end() ||
          std::any_of(kTables.begin(), kTables.end(),
@@ -91,10 +99,16 @@ void check_same_training(const Config& config, const fs::path& dir) {
   const fs::path file = dir / "resolved.toml";
   const std::string before = read_file(file, "the configuration of the run to resume");
   std::string message;
+  bool changes_rates = false;
   for (const ConfigDifference& difference : config_diff(before, config.to_toml(false))) {
-    if (may_change(difference.key)) continue;
+    if (may_change(difference.key, config)) continue;
     message += text("\n  ", difference.key, ": ", difference.a.value_or("not set"), " then, ",
                     difference.b.value_or("not set"), " now");
+    changes_rates |= is_length_of_schedule(difference.key, config);
+  }
+  if (changes_rates) {
+    message +=
+        "\n(the learning rates depend on how long the run is, as [optimizer] schedule_steps is 0)";
   }
   if (message.empty()) return;
   throw ConfigError("resume",

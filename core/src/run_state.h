@@ -19,7 +19,7 @@ void write_state(FileOps& files, const std::filesystem::path& dir, const Trainin
 
 /// Throws ConfigError, naming the keys, if `config` would not go on with the same data and the same
 /// training as the run in `dir`. How it is fed and measured may change: workers, prefetcher,
-/// strategy, number of steps and epochs.
+/// strategy, number of steps and epochs unless the learning rates depend on it.
 void check_same_training(const Config& config, const std::filesystem::path& dir);
 
 /// Leaves the first `steps` lines of the run's steps.jsonl. DataError if there are fewer.

@@ -4,17 +4,16 @@
 #include <slackline/machine.h>
 
 #include <algorithm>
-#include <iomanip>
-#include <sstream>
 #include <stop_token>
 #include <utility>
 
 namespace slackline {
 namespace {
 
-StepPlan training_plan(const OptimizerOptions& optimizer) {
-  return {.kind = StepKind::kTrain,
-          .rule = {.learning_rate = static_cast<float>(optimizer.learning_rate)}};
+/// Of the epoch that a run goes on in. Damaged records count, so every batch has as many.
+std::int64_t batches_before(const TrainingState& state, std::int32_t batch_size) {
+  if (state.position.epoch != state.epoch) return 0;
+  return static_cast<std::int64_t>(state.position.records) / batch_size;
 }
 
 }  // namespace
@@ -68,7 +67,8 @@ Training::Training(const Config& config, Assembly& parts, RunControl& control,
       measured_(measured),
       progress_(progress),
       step_lines_(step_lines),
-      state_(state) {}
+      state_(state),
+      batch_in_epoch_(batches_before(state, config.input.batch_size)) {}
 
 double Training::seconds_until(Stopwatch::Clock::time_point time) const {
   return std::chrono::duration<double>(time - start_).count();
@@ -228,13 +228,20 @@ void Training::summarise(const InputChain& chain) {
 void Training::one_step(StepBatches& step, StepTimes times, StepsInFlight& in_flight) {
   const std::int32_t samples = step.samples();
   const std::uint64_t batch = step.first().index;
+  const StepPlan plan{
+      .kind = StepKind::kTrain,
+      .rule = {.learning_rate = learning_rate_.at(
+                   {.step = state_.steps,
+                    .epoch = state_.epoch,
+                    .batch_in_epoch = static_cast<std::uint64_t>(batch_in_epoch_)})}};
   unfinished_.push_back({.step = state_.steps,
                          .epoch = state_.epoch,
                          .times = {},
+                         .learning_rate = plan.rule.learning_rate,
                          .sums = {},
                          .digest = step.digest()});
   const DataPosition end = step.end();
-  in_flight.submit(step, training_plan(config_.optimizer));
+  in_flight.submit(step, plan);
   ++state_.steps;
   state_.position = end;
   state_.digest.append(unfinished_.back().digest);
@@ -281,7 +288,8 @@ void Training::record_finished(const StepSums& sums) {
   record.sums = sums;
   measured_.last_epoch += sums;
   step_lines_.append(step_json_line(record));
-  progress_.step(record.step + 1, steps_in_all(), record.epoch, record.times, record.sums);
+  progress_.step(record.step + 1, steps_in_all(), record.epoch, record.times, record.sums,
+                 learning_rate_.is_constant() ? std::nullopt : std::optional(record.learning_rate));
 }
 
 std::optional<std::uint64_t> Training::steps_in_all() const {
@@ -322,12 +330,8 @@ void Training::evaluate(std::uint32_t epochs_trained) {
   }
   measured_.evaluations.push_back(evaluation);
 
-  std::ostringstream line;
-  line << "epoch " << epochs_trained << " done: held-out accuracy " << std::fixed
-       << std::setprecision(1) << 100 * evaluation.accuracy() << " %, loss " << std::setprecision(4)
-       << evaluation.loss() << " over "
-       << with_commas(static_cast<std::uint64_t>(evaluation.sums.samples)) << " images";
-  progress_.line(line.str());
+  progress_.line(text("epoch ", epochs_trained, " done: held-out ",
+                      evaluation_text(evaluation, config_.input.num_classes)));
 }
 
 }  // namespace slackline

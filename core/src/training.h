@@ -13,6 +13,7 @@
 
 #include "assembly.h"
 #include "input_chain.h"
+#include "learning_rate.h"
 #include "progress.h"
 #include "results.h"
 
@@ -90,6 +91,8 @@ class Training {
   TrainingState& state_;
   const std::uint64_t first_step_ = state_.steps;  ///< trained by earlier runs
 
+  const LearningRate learning_rate_{config_.optimizer, config_.run, config_.input};
+
   TraceTrack& track_ = parts_.trace().track("loop");
 
   Stopwatch watch_;
@@ -98,7 +101,7 @@ class Training {
   std::vector<std::int32_t> samples_;     ///< trained by each step
   std::deque<StepRecord> unfinished_;     ///< whose sums are not known yet
   Stopwatch::Clock::duration carried_{};  ///< bookkeeping that counts as the next step's submit
-  std::int64_t batch_in_epoch_ = 0;
+  std::int64_t batch_in_epoch_;           ///< of the next step
   std::optional<std::uint64_t> steps_per_epoch_;
   InputTimes input_left_out_;  ///< of the workers, in the warm-up and during evaluations
   std::chrono::nanoseconds upload_left_out_{};  ///< of the uploaders, likewise

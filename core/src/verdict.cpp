@@ -88,6 +88,13 @@ Verdict verdict_of(const RunMeasurements& measured) {
   return verdict;
 }
 
+std::string evaluation_text(const Evaluation& evaluation, std::int32_t num_classes) {
+  std::string out = "accuracy " + fixed(100 * evaluation.accuracy(), 1) + " %";
+  if (num_classes > 5) out += ", top 5 " + fixed(100 * evaluation.accuracy_top_5(), 1) + " %";
+  return out + ", loss " + fixed(evaluation.loss(), 4) + " over " +
+         with_commas(static_cast<std::uint64_t>(evaluation.sums.samples)) + " images";
+}
+
 std::string summary_text(const RunMeasurements& measured, const BadSampleAccount& account,
                          const Notes& notes, const std::string& result_file) {
   const Throughput& throughput = measured.throughput;
@@ -114,10 +121,8 @@ std::string summary_text(const RunMeasurements& measured, const BadSampleAccount
   }
   for (const std::string& warning : notes.warnings()) out << "warning     " << warning << "\n";
   if (!measured.evaluations.empty()) {
-    const Evaluation& last = measured.evaluations.back();
-    out << "held out    accuracy " << fixed(100 * last.accuracy(), 1) << " %, loss "
-        << fixed(last.loss(), 4) << " over "
-        << with_commas(static_cast<std::uint64_t>(last.sums.samples)) << " images\n";
+    out << "held out    " << evaluation_text(measured.evaluations.back(), measured.num_classes)
+        << "\n";
   }
   out << "results     " << result_file << "\n";
   out << "verdict     " << verdict_of(measured).text;

@@ -91,5 +91,20 @@ TEST(TimeHistoryTest, ASecondEpochIsStampedAtItsFirstBatchOnlyIfTheClockIsArmed)
   EXPECT_EQ(batches, (std::vector<std::int64_t>{0, 10, 0}));
 }
 
+TEST(SampleMeansTest, TheLossIsCrossEntropyAndPenaltyTogether) {
+  const SampleMeans means =
+      means_of({.loss = 12, .correct = 2, .samples = 8, .correct_top5 = 6, .penalty = 4});
+  EXPECT_EQ(means.cross_entropy, 1.5);
+  EXPECT_EQ(means.penalty, 0.5);
+  EXPECT_EQ(means.loss, 2.0);
+  EXPECT_EQ(means.accuracy, 0.25);
+  EXPECT_EQ(means.accuracy_top_5, 0.75);
+}
+
+TEST(SampleMeansTest, OfNoSampleTheyAreZero) {
+  EXPECT_EQ(means_of({}).loss, 0);
+  EXPECT_EQ(means_of({}).accuracy_top_5, 0);
+}
+
 }  // namespace
 }  // namespace slackline

@@ -4,8 +4,11 @@
 #include <slackline/error.h>
 #include <slackline/run.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <iomanip>
 #include <iterator>
 #include <map>
 #include <set>
@@ -340,6 +343,168 @@ TEST_F(RunTest, AResumedRunThatWasKilledIsResumedWhereItBegan) {
   std::ofstream(dir_ / "parts" / "steps.jsonl", std::ios::app) << "{\"step\":5}\n{\"step\":6}\n";
   resume("parts", {"run.steps=12"});
   EXPECT_EQ(digests("parts"), digests("whole"));
+}
+
+/// 1,000 digits, 48 to a step: epochs of 20 steps, or of 20.83 to a schedule that does not round.
+constexpr const char* kWarmAndStep =
+    "optimizer={learning_rate=0.1,learning_rate_batch=24,schedule='step',images_per_epoch=1000,"
+    "warmup_epochs=0.5,boundaries=[1,2.25],factors=[0.5,0.125]}";
+
+class RunScheduleTest : public RunTest {
+ protected:
+  /// Three epochs, unless `set` says otherwise.
+  void run_schedule(const std::string& name, std::vector<std::string> set) {
+    const std::string data = std::string(SLACKLINE_TEST_SOURCE_DIR) + "/tests/data/digits/";
+    const std::vector<std::string> common = {"source.files=['" + data + "validation-*']",
+                                             "input.batch_size=48", "run.steps=0", "run.epochs=3",
+                                             kWarmAndStep};
+    set.insert(set.begin(), common.begin(), common.end());
+    run_toml(kDigits, set, name);
+  }
+  std::vector<float> rates(const std::string& name) {
+    std::vector<float> out;
+    for (const Json& step : steps(name)) out.push_back(float(double(step["learning_rate"])));
+    return out;
+  }
+  static float expected(const std::string& mode, int step) {
+    constexpr double kRate = 0.1 * 48 / 24;
+    if (mode == "callback") {
+      const double epoch = step / 20 + step % 20 / (1000.0 / 48);
+      return float(epoch < 0.5     ? kRate * epoch / 0.5
+                   : epoch >= 2.25 ? kRate * 0.125
+                   : epoch >= 1    ? kRate * 0.5
+                                   : kRate);
+    }
+    return float(step < 10   ? kRate * step / 10
+                 : step > 45 ? kRate * 0.125
+                 : step > 20 ? kRate * 0.5
+                             : kRate);
+  }
+};
+
+TEST_F(RunScheduleTest, EveryStepHasItsRateAndAResumedRunGoesOnWithThem) {
+  for (const std::string mode : {"callback", "tensor"}) {
+    const std::string set_mode = "optimizer.schedule_mode='" + mode + "'";
+    run_schedule(mode, {set_mode});
+    const std::vector<float> all = rates(mode);
+    ASSERT_EQ(all.size(), 60u);
+    for (int step = 0; step < 60; ++step) {
+      EXPECT_EQ(all[static_cast<std::size_t>(step)], expected(mode, step)) << mode << " " << step;
+    }
+    for (const std::string stop : {"5", "20", "33", "45"}) {
+      const std::string name = mode + " " + stop;
+      run_schedule(name, {set_mode, "run.steps=" + stop});
+      resume(name, {"run.steps=0", "strategy={plugin='mirrored_cpu',replicas=2}"});
+      EXPECT_EQ(rates(name), all) << mode << ", stopped after step " << stop;
+    }
+  }
+}
+
+TEST_F(RunScheduleTest, TheStrategyGetsTheRateThatIsWritten) {
+  // The same batch for ever, without momentum: the loss stays where the rate is 0, and only there.
+  const std::vector<std::string> common = {
+      "run.steps=10", "input.replay='device'", "input.batch_size=32",
+      "optimizer={learning_rate=0.02,momentum=0,schedule='step',images_per_epoch=96,"
+      "warmup_epochs=0,boundaries=[1],factors=[0]}"};
+  const auto first_rest = [&](const std::string& name, std::vector<std::string> set) {
+    set.insert(set.begin(), common.begin(), common.end());
+    run_schedule(name, set);
+    const std::vector<double> all = losses(name);
+    const std::vector<float> given = rates(name);
+    EXPECT_EQ(all.size(), 10u);
+    for (std::size_t i = 1; i < all.size(); ++i) {
+      EXPECT_EQ(all[i] == all[i - 1], given[i - 1] == 0) << name << ", step " << i;
+    }
+    return std::ranges::find(given, 0.0f) - given.begin();
+  };
+  for (const std::string strategy : {"one_device", "mirrored_cpu"}) {
+    const std::string set_strategy = "strategy.plugin='" + strategy + "'";
+    EXPECT_EQ(first_rest("callback " + strategy, {set_strategy}), 3) << "as soon as epoch 1 begins";
+    EXPECT_EQ(first_rest("tensor " + strategy, {set_strategy, "optimizer.schedule_mode='tensor'"}),
+              4)
+        << "the boundary's own step keeps the old rate";
+    EXPECT_EQ(first_rest("warm " + strategy,
+                         {set_strategy, "optimizer.warmup_epochs=2", "optimizer.factors=[1]"}),
+              0)
+        << "the first step of a warm-up has the rate 0";
+  }
+}
+
+TEST_F(RunScheduleTest, ProgressLinesShowARateThatChanges) {
+  run_schedule("changing", {"run.steps=10"});
+  EXPECT_THAT(screen_.str(), HasSubstr("  rate 0.1728  ")) << "of step 9: 0.2 * 9 / 20.83 / 0.5";
+  screen_.str("");
+  run_schedule("constant", {"run.steps=10", "optimizer.schedule='constant'"});
+  EXPECT_THAT(screen_.str(), testing::Not(HasSubstr("rate")));
+}
+
+TEST_F(RunScheduleTest, AScheduleThatEndsWithTheRunIsNotResumedInALongerOne) {
+  const std::vector<std::string> cosine = {"run.steps=8", "optimizer.schedule='cosine'"};
+  run_schedule("bound", cosine);
+  EXPECT_THAT(error_of_resume<ConfigError>("bound", {"run.steps=16"}),
+              testing::AllOf(HasSubstr("\n  run.steps: 8 then, 16 now"),
+                             HasSubstr("the learning rates depend on how long the run is, as "
+                                       "[optimizer] schedule_steps is 0")));
+  EXPECT_THAT(error_of_resume<ConfigError>("bound", {"run.epochs=7"}), "no error")
+      << "it is run.steps that counts";
+
+  run_schedule("whole",
+               {"run.steps=16", "optimizer.schedule='cosine'", "optimizer.schedule_steps=40"});
+  run_schedule("free",
+               {"run.steps=8", "optimizer.schedule='cosine'", "optimizer.schedule_steps=40"});
+  resume("free", {"run.steps=16"});
+  EXPECT_EQ(rates("free"), rates("whole"));
+}
+
+TEST_F(RunScheduleTest, AScheduleThatCannotWorkIsAConfigurationErrorWithItsPlace) {
+  EXPECT_THAT(error_of<ConfigError>(kDigits, {"optimizer.schedule='step'"}),
+              testing::AllOf(HasSubstr("--set#1:1:20: error: this schedule needs images_per_epoch"),
+                             HasSubstr("optimizer.schedule='step'")));
+  const std::string both =
+      error_of<ConfigError>(kDigits, {"optimizer.schedule='step'", "optimizer.factors=[0.5]"});
+  EXPECT_THAT(both, HasSubstr("--set#1:1:20: error: this schedule needs"));
+  EXPECT_THAT(both, HasSubstr("--set#2:1:19: error: there are 1 factors and 3 boundaries"));
+}
+
+TEST_F(RunScheduleTest, AnOptimizerThatTheModelDoesNotKnowIsAConfigurationErrorWithItsPlace) {
+  for (const std::string model : {"linear", "trivial"}) {
+    std::string toml = kDigits;
+    toml.erase(toml.find("grid = [14, 14]\n"), 16);
+    toml.replace(toml.find("linear"), 6, model);
+    EXPECT_THAT(error_of<ConfigError>(toml, {"optimizer.weight_decay=0.5"}),
+                testing::AllOf(HasSubstr("run.toml:29:10: error: model " + model +
+                                         ": knows SGD with momentum and no decay only; "
+                                         "[optimizer] asks for weight_decay = 0.5"),
+                               HasSubstr("\n  plugin = \"" + model + "\"\n")));
+    EXPECT_THAT(
+        error_of<ConfigError>(toml, {"optimizer.weight_decay=0.5", "optimizer.kind='lars'"}),
+        HasSubstr("asks for kind = \"lars\" and weight_decay = 0.5"));
+  }
+}
+
+TEST_F(RunTest, TheTopFiveAreInStepsEvaluationsAndOnTheScreen) {
+  run_toml(std::string(kDigits) + kHeldOut);
+  std::int64_t correct = 0, correct_top5 = 0;
+  for (const Json& step : steps()) {
+    EXPECT_GE(step["correct_top5"], step["correct"]);
+    EXPECT_LE(step["correct_top5"], step["images"]);
+    EXPECT_EQ(step["penalty"], 0) << "of a model without weight decay";
+    EXPECT_EQ(step["learning_rate"], 0.2);
+    correct += step["correct"].get<std::int64_t>();
+    correct_top5 += step["correct_top5"].get<std::int64_t>();
+  }
+  EXPECT_GT(correct_top5, correct);
+  const Json measured = result();
+  EXPECT_EQ(measured["last_epoch"]["accuracy"], double(correct) / (12 * 32));
+  EXPECT_EQ(measured["last_epoch"]["accuracy_top_5"], double(correct_top5) / (12 * 32));
+  EXPECT_FALSE(measured["last_epoch"].contains("cross_entropy"));
+  const Json& held_out = measured["evaluations"].back();
+  EXPECT_GT(held_out["accuracy_top_5"], held_out["accuracy"]);
+  std::ostringstream said;
+  said << " done: held-out accuracy " << std::fixed << std::setprecision(1)
+       << 100 * double(held_out["accuracy"]) << " %, top 5 "
+       << 100 * double(held_out["accuracy_top_5"]) << " %, loss ";
+  EXPECT_THAT(screen_.str(), HasSubstr(said.str()));
 }
 
 TEST_F(RunTest, OnlyTheSameTrainingIsResumed) {

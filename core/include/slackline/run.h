@@ -30,8 +30,9 @@ struct SLACKLINE_API Evaluation {
   StepSums sums;
   double wall_s = 0;
 
-  [[nodiscard]] double loss() const;      ///< mean cross-entropy in nats
-  [[nodiscard]] double accuracy() const;  ///< 0..1
+  [[nodiscard]] double loss() const;            ///< as SampleMeans
+  [[nodiscard]] double accuracy() const;        ///< 0..1
+  [[nodiscard]] double accuracy_top_5() const;  ///< 0..1
 };
 
 /// What a run came to. The whole of it is in the run directory's result.json.

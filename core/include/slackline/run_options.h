@@ -1,10 +1,12 @@
 #pragma once
 
+#include <slackline/model.h>
 #include <slackline/options.h>
 #include <slackline/transform.h>
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 namespace slackline {
 
@@ -51,10 +53,31 @@ struct InputOptions {
   SLACKLINE_API static OptionTable<InputOptions> table();
 };
 
-/// [optimizer]: SGD with momentum.
+/// How the learning rate changes in the course of a run.
+enum class Schedule { kConstant, kStep, kCosine, kPolynomial };
+
+/// How the "step" schedule counts: fractions of epochs, as a Keras callback of tensorflow/models
+/// did, or whole steps, as its LearningRateSchedule did.
+enum class ScheduleMode { kCallback, kTensor };
+
+/// [optimizer]: how gradients change parameters, and the learning rate of each step.
 struct OptimizerOptions {
+  OptimizerKind kind = OptimizerKind::kSgd;
   double learning_rate = 0.01;
+  std::int32_t learning_rate_batch = 0;
+  Schedule schedule = Schedule::kConstant;
+  ScheduleMode schedule_mode = ScheduleMode::kCallback;
+  std::int64_t images_per_epoch = 0;
+  double warmup_epochs = 5;
+  std::vector<double> boundaries{30, 60, 80};
+  std::vector<double> factors{0.1, 0.01, 0.001};
+  std::int64_t schedule_steps = 0;
+  double final_factor = 0;
+  double power = 2;
   double momentum = 0.9;
+  double weight_decay = 0;
+  WeightDecay weight_decay_form = WeightDecay::kL2Loss;
+  double lars_trust = 0.001;
 
   SLACKLINE_API static OptionTable<OptimizerOptions> table();
 };

@@ -23,9 +23,13 @@ void check_spec(const ModelSpec& spec, const std::string& model) {
                            " channels, and this model takes 3 (RGB)"));
   }
   if (spec.optimizer.kind != OptimizerKind::kSgd || spec.optimizer.weight_decay != 0) {
-    throw ConfigError(text("model ", model, ": knows SGD with momentum only; [optimizer] asks for ",
-                           spec.optimizer.kind == OptimizerKind::kSgd ? "" : "LARS and ",
-                           "weight_decay ", spec.optimizer.weight_decay));
+    std::string asked = spec.optimizer.kind == OptimizerKind::kSgd ? "" : "kind = \"lars\"";
+    if (spec.optimizer.weight_decay != 0) {
+      asked += text(asked.empty() ? "" : " and ", "weight_decay = ", spec.optimizer.weight_decay);
+    }
+    throw ConfigError(text("model ", model,
+                           ": knows SGD with momentum and no decay only; [optimizer] asks for ",
+                           asked));
   }
 }
 

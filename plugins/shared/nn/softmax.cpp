@@ -3,17 +3,20 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 
 namespace slackline::nn {
 namespace {
 
-/// How many logits are ahead of the label's; of equal ones, those of lower classes are. All of them
+constexpr std::size_t kBehindAll = std::numeric_limits<std::size_t>::max();
+
+/// How many logits are ahead of the label's; of equal ones, those of lower classes are. kBehindAll
 /// if a logit is not a number: diverged training is not to look correct.
 std::size_t rank_of(std::span<const float> logits, std::size_t label) {
   std::size_t ahead = 0;
   for (std::size_t i = 0; i < logits.size(); ++i) {
     const bool is_behind = i < label ? logits[i] < logits[label] : logits[i] <= logits[label];
-    if (std::isnan(logits[i])) return logits.size();
+    if (std::isnan(logits[i])) return kBehindAll;
     ahead += is_behind ? 0 : 1;
   }
   return ahead;

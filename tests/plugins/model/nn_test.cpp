@@ -1,5 +1,6 @@
 // What the CPU models share: each kernel against the plain loop that its comment states.
 
+#include <slackline/error.h>
 #include <slackline/model.h>
 
 #include <algorithm>
@@ -8,6 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -92,6 +95,46 @@ TEST(ParametersTest, UpdatesInKerassForm) {
   }
 }
 
+TEST(ParametersTest, AreAStoreOfValuesVelocitiesAndGradientsByName) {
+  Parameters parameters;
+  parameters.allocate({{.name = "fc.weight", .shape = {2, 3}}, {.name = "fc.bias", .shape = {2}}},
+                      0.9f);
+  std::vector<std::string> seen;
+  for (const TensorInfo& info : parameters.tensors()) {
+    seen.push_back(text(info.name, " ", static_cast<int>(info.role), " ", info.size()));
+  }
+  EXPECT_EQ(seen, (std::vector<std::string>{"fc.weight 0 6", "fc.bias 0 2",
+                                            "momentum.fc.weight 2 6", "momentum.fc.bias 2 2",
+                                            "gradient.fc.weight 3 6", "gradient.fc.bias 3 2"}));
+  EXPECT_EQ(parameters.tensors()[2].shape, (std::vector<std::int64_t>{2, 3}));
+}
+
+TEST(ParametersTest, GiveBackToTheBitWhatWasWritten) {
+  Parameters parameters;
+  parameters.allocate({{.name = "a", .shape = {5}}, {.name = "b", .shape = {2, 4}}}, 0.5f);
+  const std::span<const TensorInfo> tensors = parameters.tensors();
+  std::vector<std::vector<float>> written;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    auto& values = written.emplace_back(floats(tensors[i].size(), 0.1f * float(i + 1)));
+    values[0] = -0.0f;
+    values[1] = std::numeric_limits<float>::denorm_min();
+    parameters.write(i, values);
+  }
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    std::vector<float> values(tensors[i].size());
+    parameters.read(i, values);
+    EXPECT_EQ(values, written[i]) << tensors[i].name;
+    EXPECT_TRUE(std::signbit(values[0])) << tensors[i].name;
+  }
+  // They are the arrays that the model trains: parameters, one behind the other.
+  EXPECT_EQ(parameters.values().size(), 13u);
+  EXPECT_EQ(parameters.values()[5 + 3], written[1][3]);
+  EXPECT_EQ(parameters.gradients()[5 + 3], written[5][3]);
+  parameters.update({.learning_rate = 2});
+  EXPECT_EQ(parameters.values()[4], written[0][4] + (0.5f * written[2][4] - 2.0f * written[4][4]))
+      << "v = momentum * v - rate * g, with the velocity that was written";
+}
+
 TEST(ParametersTest, GlorotsBoundsHoldAndAreFilled) {
   std::vector<float> weights(3000);
   fill_glorot_uniform(weights, 2, 4, 7, 0);
@@ -163,6 +206,58 @@ TEST(SoftmaxTest, ForwardAloneSaysTheSame) {
 TEST(SoftmaxTest, OfEqualLogitsTheFirstIsTheAnswer) {
   EXPECT_EQ(train_sample({2, 2, 1}, 0).sums.correct, 1);
   EXPECT_EQ(train_sample({2, 2, 1}, 1).sums.correct, 0);
+}
+
+/// Whether the label is among the five highest, by both functions.
+std::int64_t correct_top5(const std::vector<float>& logits, std::int32_t label) {
+  StepSums sums;
+  add_sample(logits, label, sums);
+  EXPECT_EQ(train_sample(logits, label).sums.correct_top5, sums.correct_top5);
+  EXPECT_GE(sums.correct_top5, sums.correct);
+  return sums.correct_top5;
+}
+
+TEST(SoftmaxTest, TheFiveHighestAreTheTopFive) {
+  const std::vector<float> logits = {3, 9, 1, 7, 5, 2, 8};  // places 4, 0, 6, 2, 3, 5, 1
+  const std::vector<std::int64_t> expected = {1, 1, 0, 1, 1, 0, 1};
+  for (std::int32_t label = 0; label < 7; ++label) {
+    EXPECT_EQ(correct_top5(logits, label), expected[static_cast<std::size_t>(label)]) << label;
+  }
+}
+
+TEST(SoftmaxTest, OfEqualLogitsTheFirstFiveAreTheTopFive) {
+  const std::vector<float> equal(8, 0.5f);
+  for (std::int32_t label = 0; label < 8; ++label) {
+    EXPECT_EQ(correct_top5(equal, label), label < 5 ? 1 : 0) << label;
+  }
+  // Three above, and four share the two places left.
+  const std::vector<float> shared = {1, 9, 1, 9, 1, 9, 1};
+  EXPECT_EQ(correct_top5(shared, 0), 1);
+  EXPECT_EQ(correct_top5(shared, 2), 1);
+  EXPECT_EQ(correct_top5(shared, 4), 0);
+  EXPECT_EQ(correct_top5(shared, 6), 0);
+}
+
+TEST(SoftmaxTest, OfFiveClassesOrFewerEachIsAmongTheTopFive) {
+  for (std::size_t classes = 1; classes <= 5; ++classes) {
+    for (std::size_t label = 0; label < classes; ++label) {
+      std::vector<float> logits(classes, 1.0f);
+      logits[label] = -1.0f;
+      EXPECT_EQ(correct_top5(logits, static_cast<std::int32_t>(label)), 1);
+    }
+  }
+}
+
+TEST(SoftmaxTest, NorIsItAmongTheTopFiveOnceTrainingDiverged) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(correct_top5(std::vector<float>(10, nan), 0), 0);
+  for (const std::size_t at : {0u, 5u, 9u}) {  // one is enough, wherever it is
+    std::vector<float> logits(10, 0.0f);
+    logits[5] = 1;
+    logits[at] = nan;
+    EXPECT_EQ(correct_top5(logits, 5), 0) << at;
+  }
+  EXPECT_EQ(correct_top5({nan, 1, 0}, 1), 0) << "not even among three classes";
 }
 
 TEST(SoftmaxTest, NothingIsCorrectOnceTrainingDiverged) {

@@ -501,6 +501,225 @@ TEST_F(MirroredCpuTimeTest, DestructionLetsNoReplicaWaitForOneThatHasLeft) {
   EXPECT_EQ(std::ranges::count(models_.log, "1: update by 2"), 1);
 }
 
+/// A model of one parameter and three running means, which follow the index of the batch that it
+/// trains on. Its loss in an evaluation is what the first mean is then.
+class MeansModel final : public Model, public TensorStore {
+ public:
+  void build(const ModelSpec& spec) override {
+    means_ = {1, 2, 3};
+    weight_ = static_cast<float>(spec.seed);
+  }
+  void forward_backward(const Batch& batch, std::int32_t /*global_batch_size*/,
+                        StepSums& sums) override {
+    for (std::size_t i = 0; i < means_.size(); ++i) {
+      means_[i] = 0.9f * means_[i] + 0.1f * static_cast<float>(batch.index * 7 + i);
+    }
+    sums = {.samples = batch.size};
+  }
+  std::span<float> gradients() override { return gradients_; }
+  std::span<float> statistics() override { return means_; }
+  void update(const UpdateRule&) override {}
+  void evaluate(const Batch& batch, StepSums& sums) override {
+    sums = {.loss = static_cast<double>(means_[0]), .samples = batch.size};
+  }
+  TensorStore& state() override { return *this; }
+
+  [[nodiscard]] std::span<const TensorInfo> tensors() const override { return kTensors; }
+  void read(std::size_t index, std::span<float> values) override {
+    std::ranges::copy(array(index), values.begin());
+  }
+  void write(std::size_t index, std::span<const float> values) override {
+    std::ranges::copy(values, array(index).begin());
+  }
+
+ private:
+  [[nodiscard]] std::span<float> array(std::size_t index) {
+    return index == 0 ? std::span<float>(&weight_, 1) : means_;
+  }
+
+  static inline const std::array<TensorInfo, 2> kTensors{
+      TensorInfo{.name = "weight", .shape = {1}, .role = TensorRole::kParameter},
+      TensorInfo{.name = "means", .shape = {3}, .role = TensorRole::kStatistic}};
+  std::array<float, 3> means_{};
+  std::array<float, 1> gradients_{};
+  float weight_ = 0;
+};
+
+class MeansModels final : public ModelFactory {
+ public:
+  std::unique_ptr<Model> make_model() override {
+    auto model = std::make_unique<MeansModel>();
+    made.push_back(model.get());
+    return model;
+  }
+  std::vector<MeansModel*> made;
+};
+
+/// Replicas of MeansModel, and the means of each.
+class MirroredStatistics {
+ public:
+  MirroredStatistics(std::size_t replicas, const std::string& execution)
+      : strategy_(make_plugin<Strategy>(
+            "mirrored_cpu", {{"replicas", static_cast<int>(replicas)}, {"execution", execution}},
+            host_)) {
+    strategy_->build(models_, spec());
+  }
+
+  /// Batches `index` and following, one for each replica; the last has none if `but_last`.
+  StepSums step(const StepPlan& plan, std::uint64_t index, bool but_last = false) {
+    std::vector<Batch> batches(models_.made.size());
+    std::vector<const Batch*> views;
+    for (Batch& batch : batches) {
+      batch.index = index++;
+      batch.size = 1;
+      views.push_back(&batch);
+    }
+    if (but_last) views.back() = nullptr;
+    strategy_->submit(views, plan);
+    return strategy_->finish();
+  }
+  void train(std::size_t steps) {
+    for (std::size_t i = 0; i < steps; ++i) step(kTrain, i * 100);
+  }
+  StepSums evaluate(bool but_last = false) { return step(kEvaluate, 0, but_last); }
+  TensorStore& state() { return strategy_->state(); }
+
+  [[nodiscard]] std::span<float> means(std::size_t replica) {
+    return models_.made[replica]->statistics();
+  }
+  [[nodiscard]] std::vector<std::vector<float>> all() {
+    std::vector<std::vector<float>> out;
+    for (MeansModel* model : models_.made) {
+      out.emplace_back(model->statistics().begin(), model->statistics().end());
+    }
+    return out;
+  }
+  /// What they come to: added up in the order of the replicas, then divided.
+  [[nodiscard]] std::vector<float> average() {
+    std::vector<float> sums(3);
+    for (const std::vector<float>& each : all()) {
+      std::ranges::transform(sums, each, sums.begin(), std::plus<>());
+    }
+    for (float& sum : sums) sum /= static_cast<float>(models_.made.size());
+    return sums;
+  }
+
+ private:
+  TestHost host_;
+  MeansModels models_;
+  std::unique_ptr<Strategy> strategy_;
+};
+
+TEST(MirroredCpuStatisticsTest, AreAveragedBeforeTheyAreUsedToTheSameBitsByThreadsAndInTurn) {
+  for (const std::size_t replicas : {1u, 2u, 3u, 5u}) {
+    std::vector<std::vector<float>> expected;
+    for (const std::string execution : kExecutions) {
+      for (const bool by_state : {false, true}) {
+        MirroredStatistics run(replicas, execution);
+        run.train(4);
+        const std::vector<float> average = run.average();
+        if (replicas > 1) {
+          EXPECT_NE(run.all()[0], run.all()[1]) << "each saw other batches";
+        }
+        if (by_state) {
+          std::vector<float> read(3);
+          run.state().read(1, read);
+          EXPECT_EQ(read, average) << execution;
+        } else {
+          const double loss = run.evaluate().loss;
+          EXPECT_EQ(loss, static_cast<double>(average[0]) * static_cast<double>(replicas));
+        }
+        EXPECT_THAT(run.all(), Each(average)) << replicas << ", " << execution;
+        if (expected.empty()) expected = run.all();
+        EXPECT_EQ(run.all(), expected) << replicas << ", " << execution;
+      }
+    }
+  }
+}
+
+TEST(MirroredCpuStatisticsTest, AreAveragedByAnEvaluationInWhichAReplicaHasNoBatch) {
+  for (const char* execution : kExecutions) {
+    MirroredStatistics run(3, execution);
+    run.train(2);
+    const std::vector<float> average = run.average();
+    EXPECT_EQ(run.evaluate(true).samples, 2);
+    EXPECT_THAT(run.all(), Each(average)) << execution << ": without it the others would wait";
+  }
+}
+
+TEST(MirroredCpuStatisticsTest, AreNotAveragedAgainUntilSomethingWasTrained) {
+  for (const char* execution : kExecutions) {
+    for (const bool state_first : {false, true}) {
+      MirroredStatistics run(2, execution);
+      run.train(2);
+      const auto use = [&run](bool by_state) {
+        if (by_state) {
+          static_cast<void>(run.state());
+        } else {
+          run.evaluate();
+        }
+      };
+      use(state_first);
+      run.means(0)[2] = 1000;  // so that another average would be seen
+      const auto before = run.all();
+      use(!state_first);
+      use(false);
+      use(true);
+      EXPECT_EQ(run.all(), before) << execution;
+      run.train(1);
+      EXPECT_NE(run.all()[0], run.all()[1]);
+      use(state_first);
+      EXPECT_EQ(run.all()[0], run.all()[1]) << execution;
+      EXPECT_GT(run.all()[1][2], 400) << execution;
+    }
+  }
+}
+
+TEST(MirroredCpuStatisticsTest, WritingTheStateWritesToAllReplicas) {
+  for (const char* execution : kExecutions) {
+    MirroredStatistics run(3, execution);
+    run.train(2);
+    TensorStore& state = run.state();
+    ASSERT_EQ(state.tensors().size(), 2u);
+    EXPECT_EQ(state.tensors()[1].name, "means");
+    const std::vector<float> written = {0.1f, -2.5f, 1e30f};
+    state.write(1, written);
+    EXPECT_THAT(run.all(), Each(written)) << execution;
+    run.evaluate();
+    EXPECT_THAT(run.all(), Each(written)) << execution << ": an average of them would overflow";
+    EXPECT_EQ(run.evaluate().loss, 3 * static_cast<double>(0.1f));
+  }
+}
+
+TEST(MirroredCpuTest, AStateThatIsWrittenToAnotherRunMakesItsReplicasTheSame) {
+  TestHost host;
+  for (const char* execution : kExecutions) {
+    const auto strategy_of = [&](Models& models) {
+      auto strategy =
+          make_plugin<Strategy>("mirrored_cpu", {{"replicas", 3}, {"execution", execution}}, host);
+      strategy->build(models, spec());
+      return strategy;
+    };
+    Models trained_models("linear", host), fresh_models("linear", host);
+    const auto trained = strategy_of(trained_models);
+    const auto fresh = strategy_of(fresh_models);
+    for (const Task& task : made_up_run(3, 6)) {
+      trained->submit(task.views(), task.plan);
+      static_cast<void>(trained->finish());
+    }
+    EXPECT_NE(look_into(*fresh_models.made[0]), look_into(*trained_models.made[0]));
+    TensorStore& from = trained->state();
+    TensorStore& to = fresh->state();
+    for (std::size_t i = 0; i < from.tensors().size(); ++i) {
+      std::vector<float> values(from.tensors()[i].size());
+      from.read(i, values);
+      to.write(i, values);
+    }
+    const auto expected = look_into(*trained_models.made[0]);
+    for (Model* model : fresh_models.made) EXPECT_EQ(look_into(*model), expected) << execution;
+  }
+}
+
 TEST(MirroredCpuTest, ItMayBeDestroyedInAnyState) {
   const std::vector<Task> run = made_up_run(4, 12);
   for (const char* execution : kExecutions) {
