@@ -2,6 +2,7 @@
 
 #include <slackline/error.h>
 
+#include <cstdlib>
 #include <functional>
 #include <iostream>
 #include <map>
@@ -188,6 +189,9 @@ int main_with_errors(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Plugins that compute with OpenMP would spin while they wait, on CPUs that the input needs. Read
+  // when the library is loaded, which is later; the user's own setting counts.
+  ::setenv("OMP_WAIT_POLICY", "passive", 0);
   try {
     return main_with_errors(argc, argv);
   } catch (const slackline::Error& error) {

@@ -13,7 +13,7 @@ std::string name_of(const ImageShape& shape) {
 
 }  // namespace
 
-void check_spec(const ModelSpec& spec, const std::string& model) {
+void check_images_on_cpu(const ModelSpec& spec, const std::string& model) {
   if (spec.device.kind != DeviceKind::kCpu) {
     throw ConfigError(text("model ", model, ": device ", spec.device.index,
                            " is a GPU, and this model computes on the CPU only"));
@@ -22,6 +22,10 @@ void check_spec(const ModelSpec& spec, const std::string& model) {
     throw ConfigError(text("model ", model, ": images have ", spec.image.channels,
                            " channels, and this model takes 3 (RGB)"));
   }
+}
+
+void check_spec(const ModelSpec& spec, const std::string& model) {
+  check_images_on_cpu(spec, model);
   if (spec.optimizer.kind != OptimizerKind::kSgd || spec.optimizer.weight_decay != 0) {
     std::string asked = spec.optimizer.kind == OptimizerKind::kSgd ? "" : "kind = \"lars\"";
     if (spec.optimizer.weight_decay != 0) {

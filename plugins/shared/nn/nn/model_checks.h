@@ -7,9 +7,11 @@
 
 namespace slackline::nn {
 
-/// Throws ConfigError if `spec` asks for another device than the CPU, for other images than RGB or
-/// for more than SGD with momentum.
+/// Throws ConfigError if `spec` asks for another device than the CPU or for other images than RGB.
 /// `model` is its name in the message.
+void check_images_on_cpu(const ModelSpec& spec, const std::string& model);
+
+/// The same, and if it asks for more than SGD with momentum.
 void check_spec(const ModelSpec& spec, const std::string& model);
 
 /// Throws DataError for a label outside the classes of `spec`, and PluginError for a batch that is
