@@ -14,7 +14,6 @@ SCALE = 1 / 58
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.1  # torch's sense: running = 0.9 * running + 0.1 * batch
 
-SEED = 1
 IMAGES_INDEX = 10000       # batch b: images 10000 + 2b, labels 10001 + 2b
 SIGNS_SEED = 0x5EED << 48
 ENTRIES_SEED = 0x1DE5 << 48
@@ -120,11 +119,11 @@ def words(seed, tensor_index, count):
     return splitmix64(np.arange(count, dtype=np.uint64) + np.uint64(seed + (tensor_index << 32)))
 
 
-def initial_weights(model):
+def initial_weights(model, seed):
     """name -> float32 array for every parameter of the model, in its order."""
     weights = {}
     for index, (name, parameter) in enumerate(model.named_parameters()):
-        u = (words(SEED, index, parameter.numel()) >> np.uint64(40)).astype(np.float64) * 2.0**-24
+        u = (words(seed, index, parameter.numel()) >> np.uint64(40)).astype(np.float64) * 2.0**-24
         shape = tuple(parameter.shape)
         if len(shape) == 4:
             values = (2 * u - 1) * np.sqrt(6 / (shape[1] * shape[2] * shape[3]))
@@ -138,17 +137,17 @@ def initial_weights(model):
     return weights
 
 
-def load_initial_weights(model):
+def load_initial_weights(model, seed):
     with torch.no_grad():
-        for name, values in initial_weights(model).items():
+        for name, values in initial_weights(model, seed).items():
             model.get_parameter(name).copy_(torch.from_numpy(values))
 
 
-def batch(number, size, height, width, classes):
+def batch(seed, number, size, height, width, classes):
     """(images (N, H, W, 3) uint8, labels (N) int64) of one batch."""
     index = IMAGES_INDEX + 2 * number
-    images = (words(SEED, index, size * height * width * 3) >> np.uint64(56)).astype(np.uint8)
-    labels = (words(SEED, index + 1, size) % np.uint64(classes)).astype(np.int64)
+    images = (words(seed, index, size * height * width * 3) >> np.uint64(56)).astype(np.uint8)
+    labels = (words(seed, index + 1, size) % np.uint64(classes)).astype(np.int64)
     return images.reshape(size, height, width, 3), labels
 
 
