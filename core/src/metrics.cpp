@@ -53,6 +53,16 @@ Throughput throughput_of(std::span<const StepTimes> steps, std::span<const std::
   return out;
 }
 
+SampleMeans means_of(const StepSums& sums) {
+  if (sums.samples <= 0) return {};
+  const auto samples = static_cast<double>(sums.samples);
+  return {.loss = (sums.loss + sums.penalty) / samples,
+          .cross_entropy = sums.loss / samples,
+          .penalty = sums.penalty / samples,
+          .accuracy = static_cast<double>(sums.correct) / samples,
+          .accuracy_top_5 = static_cast<double>(sums.correct_top5) / samples};
+}
+
 void TimeHistory::batch_begin(std::int64_t batch_in_epoch, double time_s) {
   if (!armed_) return;
   armed_ = false;

@@ -25,9 +25,20 @@ struct StepRecord {
   std::uint64_t step = 0;   ///< from 0
   std::uint32_t epoch = 0;  ///< from 0
   StepTimes times;
+  float learning_rate = 0;
   StepSums sums;
   BatchDigest digest;  ///< of the samples it trained on
 };
+
+/// What StepSums come to for one sample; all 0 if there was none.
+struct SampleMeans {
+  double loss = 0;            ///< cross_entropy + penalty: what is minimised
+  double cross_entropy = 0;   ///< in nats
+  double penalty = 0;         ///< WeightDecay::kL2Loss's part
+  double accuracy = 0;        ///< 0..1
+  double accuracy_top_5 = 0;  ///< 0..1
+};
+[[nodiscard]] SLACKLINE_API SampleMeans means_of(const StepSums& sums);
 
 /// A distribution. Percentiles interpolate linearly between the two nearest values.
 struct Distribution {
