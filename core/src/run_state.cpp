@@ -34,7 +34,8 @@ std::string read_file(const fs::path& file, const char* what) {
 bool may_change(std::string_view key) {
   static constexpr std::array<std::string_view, 3> kKeys = {"input.workers", "input.batches_ahead",
                                                             "input.private_threads"};
-  static constexpr std::array<std::string_view, 2> kTables = {"prefetcher.", "strategy."};
+  static constexpr std::array<std::string_view, 3> kTables = {"prefetcher.", "strategy.",
+                                                              "metrics."};
   if (key.starts_with("run.")) return key != "run.seed";
   return std::find(kKeys.begin(), kKeys.end(), key) != kKeys.end() ||
          std::any_of(kTables.begin(), kTables.end(),
