@@ -14,8 +14,9 @@ namespace {
 
 using Problems = std::vector<ConfigProblem>;
 
-constexpr std::array kTopLevel = {"extends",   "run",        "input", "optimizer", "source",
-                                  "transform", "prefetcher", "model", "strategy",  "eval"};
+constexpr std::array kTopLevel = {"extends", "run",      "input",     "optimizer",
+                                  "metrics", "source",   "transform", "prefetcher",
+                                  "model",   "strategy", "eval"};
 
 /// A table as it will be used.
 struct UsedTable {
@@ -199,9 +200,11 @@ class Loader {
     static const auto run = RunOptions::table();
     static const auto input = InputOptions::table();
     static const auto optimizer = OptimizerOptions::table();
+    static const auto metrics = MetricsOptions::table();
     return {{"[run]", run.rows().data(), run.rows().size(), {}},
             {"[input]", input.rows().data(), input.rows().size(), {}},
-            {"[optimizer]", optimizer.rows().data(), optimizer.rows().size(), {}}};
+            {"[optimizer]", optimizer.rows().data(), optimizer.rows().size(), {}},
+            {"[metrics]", metrics.rows().data(), metrics.rows().size(), {}}};
   }
 
   Registry& registry_;
@@ -245,6 +248,7 @@ Config Config::load(const ConfigInput& input, Registry& registry) {
   config.run = loader.own_table<RunOptions>(root.find("run"), "run");
   config.input = loader.own_table<InputOptions>(root.find("input"), "input");
   config.optimizer = loader.own_table<OptimizerOptions>(root.find("optimizer"), "optimizer");
+  config.metrics = loader.own_table<MetricsOptions>(root.find("metrics"), "metrics");
   const auto part = [&](const std::string& kind) {
     return loader.component(root.find(kind), kind, kind, "[" + kind + "]", whole);
   };

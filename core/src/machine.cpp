@@ -5,6 +5,7 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <system_error>
 
 #include <sched.h>
 #include <sys/resource.h>
@@ -41,6 +42,34 @@ std::string field_of(const char* path, const std::string& key) {
     return start == std::string::npos ? "" : line.substr(start);
   }
   return {};
+}
+
+/// From "Intel(R) Xeon(R) CPU @ 2.20GHz"; 0 if the name says nothing.
+double advertised_mhz(const std::string& cpu) {
+  const std::size_t at = cpu.find('@');
+  if (at == std::string::npos) return 0;
+  std::istringstream words(cpu.substr(at + 1));
+  double value = 0;
+  std::string unit;
+  words >> value >> unit;
+  return unit == "GHz" ? 1e3 * value : unit == "MHz" ? value : 0;
+}
+
+double mhz_of(const std::string& cpu) {
+  const double advertised = advertised_mhz(cpu);
+  if (advertised > 0) return advertised;
+  const std::string now = field_of("/proc/cpuinfo", "cpu MHz");
+  return now.empty() ? 0 : std::stod(now);
+}
+
+std::vector<std::string> nvidia_gpus() {
+  std::vector<std::string> out;
+  std::error_code none;
+  for (const auto& gpu : std::filesystem::directory_iterator("/proc/driver/nvidia/gpus", none)) {
+    out.push_back(field_of((gpu.path() / "information").c_str(), "Model"));
+  }
+  std::sort(out.begin(), out.end());
+  return out;
 }
 
 }  // namespace
@@ -83,12 +112,18 @@ Machine this_machine() {
     machine.kernel = std::string(name.sysname) + " " + name.release;
   }
   machine.cpu = field_of("/proc/cpuinfo", "model name");
+  machine.cpu_mhz = mhz_of(machine.cpu);
   machine.cpus_online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   machine.cpus_usable = usable_cpus();
   struct sysinfo info {};
   if (sysinfo(&info) == 0) {
     machine.memory_bytes = static_cast<std::uint64_t>(info.totalram) * info.mem_unit;
   }
+  const std::string available_kilobytes = field_of("/proc/meminfo", "MemAvailable");
+  if (!available_kilobytes.empty()) {
+    machine.memory_available_bytes = std::stoull(available_kilobytes) * 1024;
+  }
+  machine.gpus = nvidia_gpus();
   return machine;
 }
 

@@ -9,6 +9,8 @@
 
 #include "assembly.h"
 #include "cpu_budget.h"
+#include "logs/run_logs.h"
+#include "logs/time_of_day.h"
 #include "progress.h"
 #include "results.h"
 #include "run_state.h"
@@ -54,6 +56,7 @@ void check(const Config& config) { const Assembly parts(config); }
 
 RunOutcome run(const Config& config, RunControl& control) {
   const auto started = std::chrono::system_clock::now();
+  const TimeOfDay time_of_day(started);
   Stopwatch whole_run;
   const double cpu_before_s = cpu_seconds();
 
@@ -97,24 +100,36 @@ RunOutcome run(const Config& config, RunControl& control) {
   measured.resumed_at_step = state.steps;
   measured.upstream = TimeHistory(config.input.batch_size, config.run.log_steps);
 
-  const auto write_result = [&] {
-    measured.wall_time_s = std::chrono::duration<double>(whole_run.lap()).count();
+  RunLogs logs(config, outcome.dir, control.files, parts.notes(), time_of_day);
+  const auto measure_whole_run = [&] {
+    measured.wall_time_s += std::chrono::duration<double>(whole_run.lap()).count();
     measured.cpu_s = cpu_seconds() - cpu_before_s;
     measured.peak_memory_bytes = peak_memory_bytes();
+  };
+  const auto write_result = [&] {
+    measure_whole_run();
     write_atomically(control.files, outcome.dir / "result.json",
                      result_json(config, parts.notes(), account, measured));
   };
 
   try {
-    Training(config, parts, control, account, measured, progress, step_lines, state).train();
+    logs.started({.config = config, .steps_before = state.steps});
+    Training(config, parts, control, account, measured, progress, step_lines, state, logs).train();
+    if (control.stop.stop_requested()) measured.status = "interrupted";
+    measure_whole_run();
+    logs.ended(measured);
   } catch (const std::exception& error) {
     measured.status = "failed";
     measured.error = error.what();
+    try {
+      logs.ended(measured);
+    } catch (const std::exception& another) {
+      parts.notes().warn("metrics", another.what());  // the first one is told
+    }
     write_result();
     throw;
   }
-  if (control.stop.stop_requested()) {
-    measured.status = "interrupted";
+  if (measured.status == "interrupted") {
     outcome.exit_code = ExitCode::kInterrupted;
   }
   if (config.run.trace_steps > 0) {

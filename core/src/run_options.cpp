@@ -172,4 +172,30 @@ OptionTable<EvalOptions> EvalOptions::table() {
   };
 }
 
+OptionTable<MetricsOptions> MetricsOptions::table() {
+  return {
+      option(
+          "benchmark_log_dir", &MetricsOptions::benchmark_log_dir,
+          "directory for the files of tensorflow/models' BenchmarkFileLogger: benchmark_run.log, "
+          "metric.log; empty means none"),
+      option("test_id", &MetricsOptions::test_id,
+             "in benchmark_run.log: names the test that the run belongs to"),
+      option("test_environment", &MetricsOptions::test_environment,
+             "in benchmark_run.log: where the run takes place"),
+      option("model_name", &MetricsOptions::model_name,
+             "in benchmark_run.log; empty means the name of the model's plugin"),
+      option("dataset_name", &MetricsOptions::dataset_name,
+             "in benchmark_run.log; empty means the name of the source's plugin"),
+      option("tensorboard", &MetricsOptions::tensorboard, "write event files for TensorBoard"),
+      option("tensorboard_dir", &MetricsOptions::tensorboard_dir,
+             "directory for the event files; empty means tensorboard in the directory of the run"),
+      option("tensorboard_steps", &MetricsOptions::tensorboard_steps,
+             "distance of the points of TensorBoard's curves; 0 means [run] log_steps")
+          .range(0, 1'000'000)
+          .unit("steps"),
+      option("mlperf", &MetricsOptions::mlperf,
+             "write mlperf.log into the directory of the run: lines as MLCommons' mllog has them"),
+  };
+}
+
 }  // namespace slackline

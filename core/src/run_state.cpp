@@ -41,7 +41,8 @@ bool is_length_of_schedule(std::string_view key, const Config& config) {
 bool may_change(std::string_view key, const Config& config) {
   static constexpr std::array<std::string_view, 3> kKeys = {"input.workers", "input.batches_ahead",
                                                             "input.private_threads"};
-  static constexpr std::array<std::string_view, 2> kTables = {"prefetcher.", "strategy."};
+  static constexpr std::array<std::string_view, 3> kTables = {"prefetcher.", "strategy.",
+                                                              "metrics."};
   if (is_length_of_schedule(key, config)) return false;
   if (key.starts_with("run.")) return key != "run.seed";
   return std::find(kKeys.begin(), kKeys.end(), key) != kKeys.end() ||

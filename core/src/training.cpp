@@ -59,7 +59,7 @@ StepSums StepsInFlight::finish_oldest() {
 
 Training::Training(const Config& config, Assembly& parts, RunControl& control,
                    BadSampleAccount& account, RunMeasurements& measured, Progress& progress,
-                   LineFile& step_lines, TrainingState& state)
+                   LineFile& step_lines, TrainingState& state, RunListener& listener)
     : config_(config),
       parts_(parts),
       control_(control),
@@ -68,6 +68,7 @@ Training::Training(const Config& config, Assembly& parts, RunControl& control,
       progress_(progress),
       step_lines_(step_lines),
       state_(state),
+      listener_(listener),
       batch_in_epoch_(batches_before(state, config.input.batch_size)) {}
 
 double Training::seconds_until(Stopwatch::Clock::time_point time) const {
@@ -141,6 +142,8 @@ void Training::run_steps(InputChain& chain) {
   StepsInFlight in_flight(*parts_.strategy, chain);
   const auto steps_wanted = static_cast<std::uint64_t>(config_.run.steps);
   StepBatches step;
+  bool data_ended = false;
+  listener_.phase(RunPhase::kEpochBegins, state_.epoch);
   while (!stopped() && (steps_wanted == 0 || state_.steps < steps_wanted)) {
     if (times_.size() == static_cast<std::uint64_t>(config_.run.warmup_steps)) {
       drain(in_flight);  // or the device would still owe steps that nobody counts
@@ -155,6 +158,7 @@ void Training::run_steps(InputChain& chain) {
     times.input_wait = watch_.lap();
     if (!got) {
       if (!times_.empty()) times_.back().input_wait += times.input_wait;
+      data_ended = true;
       break;
     }
     if (times_.empty()) measured_.time_to_first_batch_s = now_s();
@@ -166,6 +170,7 @@ void Training::run_steps(InputChain& chain) {
         throw;
       }
       state_.epoch = step.first().epoch;
+      listener_.phase(RunPhase::kEpochBegins, state_.epoch);
       times.submit += watch_.lap();
     }
     measured_.upstream.batch_begin(batch_in_epoch_, begin_s);
@@ -173,6 +178,7 @@ void Training::run_steps(InputChain& chain) {
     measured_.upstream.batch_end(batch_in_epoch_++, now_s());
   }
   drain(in_flight);
+  if (data_ended && !stopped()) listener_.phase(RunPhase::kEpochEnds, state_.epoch);
 }
 
 /// The traced steps are the first ones behind the warm-up.
@@ -198,6 +204,7 @@ void Training::end_epoch(StepsInFlight& in_flight, const InputChain& chain) {
   // Of a run that went on from the middle of an epoch, that is not known.
   if (!steps_per_epoch_.has_value() && first_step_ == 0) steps_per_epoch_ = state_.steps;
   drain(in_flight);
+  listener_.phase(RunPhase::kEpochEnds, state_.epoch);
   if (evaluation_is_due(state_.epoch + 1, false)) {
     const InputTimes before = chain.reader().times();
     const double cpu_before_s = cpu_seconds();
@@ -288,6 +295,7 @@ void Training::record_finished(const StepSums& sums) {
   record.sums = sums;
   measured_.last_epoch += sums;
   step_lines_.append(step_json_line(record));
+  listener_.step(record);
   progress_.step(record.step + 1, steps_in_all(), record.epoch, record.times, record.sums,
                  learning_rate_.is_constant() ? std::nullopt : std::optional(record.learning_rate));
 }
@@ -306,6 +314,7 @@ bool Training::evaluation_is_due(std::uint32_t epochs_trained, bool is_last) con
 
 void Training::evaluate(std::uint32_t epochs_trained) {
   parts_.trace().close();  // the other input would write to the same tracks
+  listener_.phase(RunPhase::kEvaluationBegins, epochs_trained - 1);
   Evaluation evaluation{.epochs_trained = epochs_trained, .sums = {}, .wall_s = 0};
   {
     InputChain chain(held_out_input(), account_, *parts_.prefetcher, *parts_.strategy,
@@ -329,6 +338,7 @@ void Training::evaluate(std::uint32_t epochs_trained) {
     throw DataError("the held-out data of [eval.source] gave no sample");
   }
   measured_.evaluations.push_back(evaluation);
+  listener_.evaluated(evaluation);
 
   progress_.line(text("epoch ", epochs_trained, " done: held-out ",
                       evaluation_text(evaluation, config_.input.num_classes)));

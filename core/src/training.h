@@ -14,6 +14,7 @@
 #include "assembly.h"
 #include "input_chain.h"
 #include "learning_rate.h"
+#include "logs/run_listener.h"
 #include "progress.h"
 #include "results.h"
 
@@ -57,7 +58,7 @@ class Training {
   /// Goes on from `state`, and keeps it up to date.
   Training(const Config& config, Assembly& parts, RunControl& control, BadSampleAccount& account,
            RunMeasurements& measured, Progress& progress, LineFile& step_lines,
-           TrainingState& state);
+           TrainingState& state, RunListener& listener);
 
   /// Returns at the end of the data, after [run] steps, or when asked to stop.
   void train();
@@ -89,6 +90,7 @@ class Training {
   Progress& progress_;
   LineFile& step_lines_;
   TrainingState& state_;
+  RunListener& listener_;
   const std::uint64_t first_step_ = state_.steps;  ///< trained by earlier runs
 
   const LearningRate learning_rate_{config_.optimizer, config_.run, config_.input};

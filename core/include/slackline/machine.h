@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace slackline {
 
@@ -24,10 +25,13 @@ SLACKLINE_API double cpu_seconds();
 struct Machine {
   std::string host;
   std::string kernel;
-  std::string cpu;  ///< model name
+  std::string cpu;     ///< model name
+  double cpu_mhz = 0;  ///< as the model name advertises it, else of one CPU now; 0 if not known
   int cpus_online = 0;
   int cpus_usable = 0;
   std::uint64_t memory_bytes = 0;
+  std::uint64_t memory_available_bytes = 0;  ///< now, without swapping
+  std::vector<std::string> gpus;             ///< model names, of those that NVIDIA's driver lists
 };
 SLACKLINE_API Machine this_machine();
 

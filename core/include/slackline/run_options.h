@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace slackline {
@@ -87,6 +88,21 @@ struct EvalOptions {
   std::int32_t every_epochs = 1;
 
   SLACKLINE_API static OptionTable<EvalOptions> table();
+};
+
+/// [metrics]: logs in the formats of other tools.
+struct MetricsOptions {
+  Path benchmark_log_dir;
+  std::string test_id;
+  std::string test_environment = "local";
+  std::string model_name;
+  std::string dataset_name;
+  bool tensorboard = false;
+  Path tensorboard_dir;
+  std::int32_t tensorboard_steps = 0;
+  bool mlperf = false;
+
+  SLACKLINE_API static OptionTable<MetricsOptions> table();
 };
 
 }  // namespace slackline

@@ -1,0 +1,54 @@
+#pragma once
+
+// TensorBoard's event files: records in TFRecord's frames, each a tensorflow.Event.
+
+#include <slackline/file_ops.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace slackline {
+
+/// A number with its name in TensorBoard.
+struct Scalar {
+  std::string tag;  ///< "loss", "validation/loss"
+  double value = 0;
+};
+
+/// What all events have.
+struct EventTime {
+  double unix_s = 0;
+  std::int64_t step = 0;
+};
+
+/// tensorflow.Event messages, as bytes.
+[[nodiscard]] std::string file_version_event(double unix_s);
+/// Makes readers drop all points of earlier files from `time.step` on.
+[[nodiscard]] std::string restart_event(const EventTime& time);
+/// Each scalar a float tensor without dimensions, marked as of the plugin "scalars".
+[[nodiscard]] std::string scalars_event(const EventTime& time, const std::vector<Scalar>& scalars);
+
+/// `bytes` as a TFRecord: length, its checksum, bytes, their checksum.
+[[nodiscard]] std::string tfrecord_frame(std::string_view bytes);
+
+/// "events.out.tfevents.<unix seconds>.<host>.<pid>.<n>.v2"; no second one of this process is
+/// equal.
+[[nodiscard]] std::string event_file_name(double unix_s, const std::string& host);
+
+/// A new event file, opened with its version. Whole records reach the system, one write each, so a
+/// killed run leaves a file that can be read.
+class EventFile {
+ public:
+  /// Throws IoError.
+  EventFile(FileOps& files, const std::filesystem::path& path, double unix_s);
+
+  void append(std::string_view event) { file_.append(tfrecord_frame(event)); }
+
+ private:
+  LineFile file_;  ///< whose lines are records
+};
+
+}  // namespace slackline
