@@ -14,8 +14,9 @@ namespace {
 
 using Problems = std::vector<ConfigProblem>;
 
-constexpr std::array kTopLevel = {"extends",   "run",        "input", "optimizer", "source",
-                                  "transform", "prefetcher", "model", "strategy",  "eval"};
+constexpr std::array kTopLevel = {"extends",    "run",      "input",     "optimizer",
+                                  "checkpoint", "source",   "transform", "prefetcher",
+                                  "model",      "strategy", "eval"};
 
 /// A table as it will be used.
 struct UsedTable {
@@ -199,9 +200,11 @@ class Loader {
     static const auto run = RunOptions::table();
     static const auto input = InputOptions::table();
     static const auto optimizer = OptimizerOptions::table();
+    static const auto checkpoint = CheckpointOptions::table();
     return {{"[run]", run.rows().data(), run.rows().size(), {}},
             {"[input]", input.rows().data(), input.rows().size(), {}},
-            {"[optimizer]", optimizer.rows().data(), optimizer.rows().size(), {}}};
+            {"[optimizer]", optimizer.rows().data(), optimizer.rows().size(), {}},
+            {"[checkpoint]", checkpoint.rows().data(), checkpoint.rows().size(), {}}};
   }
 
   Registry& registry_;
@@ -245,6 +248,9 @@ Config Config::load(const ConfigInput& input, Registry& registry) {
   config.run = loader.own_table<RunOptions>(root.find("run"), "run");
   config.input = loader.own_table<InputOptions>(root.find("input"), "input");
   config.optimizer = loader.own_table<OptimizerOptions>(root.find("optimizer"), "optimizer");
+  if (const ConfigNode* checkpoint = root.find("checkpoint"); checkpoint != nullptr) {
+    config.checkpoint = loader.own_table<CheckpointOptions>(checkpoint, "checkpoint");
+  }
   const auto part = [&](const std::string& kind) {
     return loader.component(root.find(kind), kind, kind, "[" + kind + "]", whole);
   };

@@ -41,6 +41,7 @@ class SLACKLINE_API Config {
   RunOptions run;
   InputOptions input;
   OptimizerOptions optimizer;
+  std::optional<CheckpointOptions> checkpoint;
   Component source;
   std::vector<Component> transforms;
   Component prefetcher;
