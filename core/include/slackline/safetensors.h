@@ -29,9 +29,9 @@ SLACKLINE_API std::size_t size_of(StoredType type) noexcept;
 struct StoredTensor {
   std::string name;
   StoredType type = StoredType::kF32;
-  std::vector<std::int64_t> shape;  ///< none: one value
-  std::uint64_t begin = 0;          ///< of its first byte in the file; of no matter to a writer
-  std::uint64_t bytes = 0;          ///< of all its values; likewise
+  std::vector<std::int64_t> shape = {};  ///< none: one value
+  std::uint64_t begin = 0;  ///< of its first byte in the file; of no matter to a writer
+  std::uint64_t bytes = 0;  ///< of all its values; likewise
 
   [[nodiscard]] std::uint64_t values() const { return bytes / size_of(type); }
 };
