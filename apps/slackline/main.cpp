@@ -97,32 +97,43 @@ CLI::App& add_doctor(CLI::App& program, app::DoctorArguments& doctor) {
   return verb;
 }
 
+/// Adds the verb `run`.
+CLI::App& add_run(CLI::App& program, app::RunArguments& arguments) {
+  CLI::App& verb = *program.add_subcommand("run", "train or benchmark as a configuration says");
+  CLI::Option* const file = add_config(verb, arguments.config)->required(false);
+  CLI::Option* const dir =
+      verb.add_option("--dir", arguments.dir, "directory for the results, instead of [run] dir");
+  CLI::Option* const resume =
+      verb.add_option("--resume", arguments.resume,
+                      "go on from the newest checkpoint in this directory of a run, with its "
+                      "configuration or with CONFIG")
+          ->excludes(dir);
+  verb.add_flag("--resume-anyway", arguments.resume_anyway,
+                "with --resume: also if the configuration is now that of another training")
+      ->needs(resume);
+  verb.parse_complete_callback([file, &arguments] {
+    if (file->count() == 0 && arguments.resume.empty()) {
+      throw CLI::RequiredError("CONFIG, or --resume DIR,");
+    }
+  });
+  return verb;
+}
+
 int main_with_errors(int argc, char** argv) {
   CLI::App program("finds input stalls in training and removes them", "slackline");
   program.set_version_flag("--version", SLACKLINE_VERSION);
   program.require_subcommand(1);
 
   app::ConfigArguments config;
-  std::string dir, resume, id;
+  std::string id;
   bool origins = false, json = false, toml = false;
   std::function<ExitCode()> chosen;
   const auto format = [&] {
     return json ? app::Format::kJson : toml ? app::Format::kToml : app::Format::kText;
   };
 
-  CLI::App* run = program.add_subcommand("run", "train or benchmark as a configuration says");
-  CLI::Option* run_config = add_config(*run, config)->required(false);
-  CLI::Option* run_dir =
-      run->add_option("--dir", dir, "directory for the results, instead of [run] dir");
-  run->add_option("--resume", resume,
-                  "go on with the run in this directory, with its configuration or with CONFIG")
-      ->excludes(run_dir);
-  run->callback([&, run_config] {
-    if (run_config->count() == 0 && resume.empty()) {
-      throw CLI::RequiredError("CONFIG, or --resume DIR,");
-    }
-    chosen = [&] { return app::run_verb(config, dir, resume); };
-  });
+  app::RunArguments run;
+  add_run(program, run).callback([&] { chosen = [&] { return app::run_verb(run); }; });
 
   CLI::App* check =
       program.add_subcommand("check", "do all the validation of run, and nothing else");
@@ -156,6 +167,21 @@ int main_with_errors(int argc, char** argv) {
   verify->add_flag("--prefix-ok", prefix_ok, "no difference if one of them only ended earlier");
   verify->callback(
       [&] { chosen = [&] { return app::verify_verb(verified_a, verified_b, prefix_ok); }; });
+
+  std::string checkpoint_path;
+  CLI::App* checkpoint = program.add_subcommand("checkpoint", "look at checkpoints");
+  checkpoint->require_subcommand(1);
+  CLI::App* verify_checkpoint =
+      checkpoint->add_subcommand("verify", "say whether every byte is as it was written");
+  verify_checkpoint->add_option("FILE|DIR", checkpoint_path, "a checkpoint, or a run's directory")
+      ->required();
+  verify_checkpoint->callback(
+      [&] { chosen = [&] { return app::verify_checkpoint_verb(checkpoint_path); }; });
+  CLI::App* info = checkpoint->add_subcommand("info", "what a checkpoint holds");
+  info->add_option("FILE", checkpoint_path, "a checkpoint")->required();
+  info->add_flag("--json", json, "as JSON");
+  info->callback(
+      [&] { chosen = [&] { return app::checkpoint_info_verb(checkpoint_path, json); }; });
 
   CLI::App* plugins = program.add_subcommand("plugins", "look at installed plugins");
   plugins->require_subcommand(1);

@@ -56,23 +56,27 @@ class SignalWatch {
 
 }  // namespace
 
-ExitCode run_verb(const ConfigArguments& arguments, const std::string& dir,
-                  const std::string& resume) {
+ExitCode run_verb(const RunArguments& arguments) {
+  const std::string& resume = arguments.resume;
   const SignalWatch signals;
   Registry registry(Registry::default_search_path());
-  const std::filesystem::path file = arguments.file.empty()
+  const std::filesystem::path file = arguments.config.file.empty()
                                          ? std::filesystem::path(resume) / "resolved.toml"
-                                         : std::filesystem::path(arguments.file);
-  const Config config = Config::load({file, arguments.set}, registry);
+                                         : std::filesystem::path(arguments.config.file);
+  const Config config = Config::load({file, arguments.config.set}, registry);
   RunControl control{.out = std::cout,
                      .is_terminal = ::isatty(STDOUT_FILENO) == 1,
                      .stop = signals.token(),
-                     .dir = resume.empty() ? dir : resume,
-                     .resume = !resume.empty()};
+                     .dir = resume.empty() ? arguments.dir : resume,
+                     .resume = !resume.empty(),
+                     .resume_anyway = arguments.resume_anyway};
   const RunOutcome outcome = run(config, control);
   if (outcome.exit_code == ExitCode::kInterrupted) {
-    std::cout << "interrupted after " << outcome.steps
-              << " steps; to go on: slackline run --resume " << outcome.dir.string() << "\n";
+    std::cout << "interrupted after " << outcome.steps << " steps; "
+              << (outcome.is_resumable
+                      ? "to go on: slackline run --resume " + outcome.dir.string()
+                      : "it cannot go on: its configuration has no table [checkpoint]")
+              << "\n";
   }
   return outcome.exit_code;
 }

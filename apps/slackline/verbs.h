@@ -19,8 +19,13 @@ struct ConfigArguments {
   std::vector<std::string> set;  ///< "path=TOML" of each --set
 };
 
-/// `resume` is the directory of an earlier run, or empty; then `config.file` may be empty.
-ExitCode run_verb(const ConfigArguments& config, const std::string& dir, const std::string& resume);
+struct RunArguments {
+  ConfigArguments config;      ///< `file` may be empty with `resume`
+  std::string dir;             ///< for the results, or empty
+  std::string resume;          ///< directory of an earlier run, or empty
+  bool resume_anyway = false;  ///< also with the configuration of another training
+};
+ExitCode run_verb(const RunArguments& arguments);
 ExitCode check_verb(const ConfigArguments& config);
 ExitCode show_verb(const ConfigArguments& config, bool origins);
 
@@ -61,6 +66,11 @@ ExitCode report_verb(const ReportArguments& arguments);
 /// `a` and `b` are directories of runs. Exit code 1 if their data differs; if one of them is the
 /// beginning of the other, only without `prefix_ok`.
 ExitCode verify_verb(const std::string& a, const std::string& b, bool prefix_ok);
+
+/// `path` is a checkpoint, the directory of a run or its folder of checkpoints. Exit code 65 if one
+/// is damaged.
+ExitCode verify_checkpoint_verb(const std::string& path);
+ExitCode checkpoint_info_verb(const std::string& file, bool json);
 
 enum class Format { kText, kJson, kToml };
 

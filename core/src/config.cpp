@@ -14,9 +14,9 @@ namespace {
 
 using Problems = std::vector<ConfigProblem>;
 
-constexpr std::array kTopLevel = {"extends", "run",      "input",     "optimizer",
-                                  "metrics", "source",   "transform", "prefetcher",
-                                  "model",   "strategy", "eval"};
+constexpr std::array kTopLevel = {"extends",    "run",        "input",    "optimizer",
+                                  "metrics",    "checkpoint", "source",   "transform",
+                                  "prefetcher", "model",      "strategy", "eval"};
 
 /// A table as it will be used.
 struct UsedTable {
@@ -201,10 +201,12 @@ class Loader {
     static const auto input = InputOptions::table();
     static const auto optimizer = OptimizerOptions::table();
     static const auto metrics = MetricsOptions::table();
+    static const auto checkpoint = CheckpointOptions::table();
     return {{"[run]", run.rows().data(), run.rows().size(), {}},
             {"[input]", input.rows().data(), input.rows().size(), {}},
             {"[optimizer]", optimizer.rows().data(), optimizer.rows().size(), {}},
-            {"[metrics]", metrics.rows().data(), metrics.rows().size(), {}}};
+            {"[metrics]", metrics.rows().data(), metrics.rows().size(), {}},
+            {"[checkpoint]", checkpoint.rows().data(), checkpoint.rows().size(), {}}};
   }
 
   Registry& registry_;
@@ -249,6 +251,9 @@ Config Config::load(const ConfigInput& input, Registry& registry) {
   config.input = loader.own_table<InputOptions>(root.find("input"), "input");
   config.optimizer = loader.own_table<OptimizerOptions>(root.find("optimizer"), "optimizer");
   config.metrics = loader.own_table<MetricsOptions>(root.find("metrics"), "metrics");
+  if (const ConfigNode* checkpoint = root.find("checkpoint"); checkpoint != nullptr) {
+    config.checkpoint = loader.own_table<CheckpointOptions>(checkpoint, "checkpoint");
+  }
   const auto part = [&](const std::string& kind) {
     return loader.component(root.find(kind), kind, kind, "[" + kind + "]", whole);
   };

@@ -2,18 +2,29 @@
 #include <slackline/file_ops.h>
 
 #include <cerrno>
+#include <system_error>
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace slackline {
 namespace {
 
+constexpr const char* kTemporary = ".tmp";
+
+/// Of "x" it is ".".
+std::filesystem::path parent_of(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path() : ".";
+}
+
 class SystemFileOps final : public FileOps {
  public:
   int open(const std::filesystem::path& path, Open how) override {
-    const int where = how == Open::kAppend ? O_APPEND : O_TRUNC;
+    const int where = how == Open::kAppend ? O_APPEND
+                      : how == Open::kNew  ? O_EXCL | O_NOFOLLOW
+                                           : O_TRUNC;
     const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | where | O_CLOEXEC, 0644);
     if (descriptor < 0) throw IoError(text(path.string(), ": cannot open for writing"), errno);
     return descriptor;
@@ -47,6 +58,18 @@ class SystemFileOps final : public FileOps {
     }
   }
 
+  void remove(const std::filesystem::path& path) override {
+    if (::unlink(path.c_str()) != 0) throw IoError(text(path.string(), ": cannot remove"), errno);
+  }
+
+  bool make_directory(const std::filesystem::path& directory) override {
+    if (::mkdir(directory.c_str(), 0755) == 0) return true;
+    const int error = errno;
+    std::error_code ignored;
+    if (error == EEXIST && std::filesystem::is_directory(directory, ignored)) return false;
+    throw IoError(text(directory.string(), ": cannot make this directory"), error);
+  }
+
   void sync_directory(const std::filesystem::path& directory) override {
     const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (descriptor < 0) throw IoError(text(directory.string(), ": cannot open"), errno);
@@ -66,35 +89,83 @@ FileOps& system_file_ops() {
   return ops;
 }
 
+void make_directories(FileOps& ops, const std::filesystem::path& directory) {
+  if (directory.empty()) return;
+  if (!directory.has_filename() && directory.has_relative_path()) {  // "runs/x/"
+    return make_directories(ops, directory.parent_path());
+  }
+  try {
+    if (!ops.make_directory(directory)) return;
+  } catch (const IoError& error) {
+    if (error.error_number() != ENOENT || !directory.has_relative_path()) throw;
+    make_directories(ops, directory.parent_path());
+    if (!ops.make_directory(directory)) return;
+  }
+  ops.sync_directory(parent_of(directory));
+}
+
+void remove_stale_temporary(FileOps& ops, const std::filesystem::path& path) {
+  const std::filesystem::path temporary = path.string() + kTemporary;
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(temporary, ignored)) ops.remove(temporary);
+}
+
+AtomicFile::AtomicFile(FileOps& ops, std::filesystem::path path)
+    : ops_(ops), path_(std::move(path)), temporary_(path_.string() + kTemporary) {
+  try {
+    descriptor_ = ops_.open(temporary_, FileOps::Open::kNew);
+  } catch (const IoError& error) {
+    if (error.error_number() != EEXIST) throw;
+    ops_.remove(temporary_);
+    descriptor_ = ops_.open(temporary_, FileOps::Open::kNew);
+  }
+  has_temporary_ = true;
+}
+
+AtomicFile::~AtomicFile() {
+  // Only what was not committed is left: the reason is on its way as an exception, or nobody wanted
+  // the file. The next start removes what cannot be removed now.
+  try {
+    if (descriptor_ >= 0) ops_.close(descriptor_, temporary_);
+  } catch (const IoError&) {
+  }
+  try {
+    if (has_temporary_) ops_.remove(temporary_);
+  } catch (const IoError&) {
+  }
+}
+
+void AtomicFile::write(std::string_view bytes) { ops_.write(descriptor_, temporary_, bytes); }
+
+void AtomicFile::commit() {
+  ops_.sync(descriptor_, temporary_);
+  ops_.close(std::exchange(descriptor_, -1), temporary_);
+  ops_.rename(temporary_, path_);
+  has_temporary_ = false;
+  ops_.sync_directory(parent_of(path_));
+}
+
 void write_atomically(FileOps& ops, const std::filesystem::path& path, std::string_view contents) {
-  std::filesystem::path temporary = path;
-  temporary += ".tmp";
-  const int descriptor = ops.open(temporary, FileOps::Open::kEmpty);
-  try {
-    ops.write(descriptor, temporary, contents);
-    ops.sync(descriptor, temporary);
-  } catch (...) {
-    ::close(descriptor);
-    ::unlink(temporary.c_str());
-    throw;
-  }
-  try {
-    ops.close(descriptor, temporary);
-    ops.rename(temporary, path);
-  } catch (...) {
-    ::unlink(temporary.c_str());
-    throw;
-  }
-  ops.sync_directory(path.parent_path().empty() ? "." : path.parent_path());
+  AtomicFile file(ops, path);
+  file.write(contents);
+  file.commit();
 }
 
 LineFile::LineFile(FileOps& ops, std::filesystem::path path, FileOps::Open how)
     : ops_(ops), path_(std::move(path)), descriptor_(ops.open(path_, how)) {}
 
-LineFile::~LineFile() { ::close(descriptor_); }
+LineFile::~LineFile() {
+  try {
+    ops_.close(descriptor_, path_);
+  } catch (const IoError&) {
+    // Every line was handed over with its own check; what must survive was synced.
+  }
+}
 
 void LineFile::append(std::string_view line_with_newline) {
   ops_.write(descriptor_, path_, line_with_newline);
 }
+
+void LineFile::sync() { ops_.sync(descriptor_, path_); }
 
 }  // namespace slackline

@@ -183,6 +183,8 @@ std::string result_json(const Config& config, const Notes& notes, const BadSampl
       {"wall_time_s", measured.wall_time_s},
       {"training_wall_s", measured.training_wall_s},
       {"evaluation_wall_s", measured.evaluation_wall_s},
+      {"checkpoint_wall_s", measured.checkpoint_wall_s},
+      {"checkpoints", measured.checkpoints},
       {"cpu_s", measured.cpu_s},
       {"peak_memory_bytes", measured.peak_memory_bytes},
       {"last_epoch", json_of(measured.last_epoch)},

@@ -37,10 +37,12 @@ struct RunMeasurements {
   std::string workers_rule;  ///< why so many
   double time_to_first_batch_s = 0;
   double wall_time_s = 0;      ///< of the whole run, evaluation included
-  double training_wall_s = 0;  ///< all laps of all steps and evaluations: their sum
+  double training_wall_s = 0;  ///< all laps of all steps, evaluations and savings
   double evaluation_wall_s = 0;
-  double cpu_s = 0;           ///< of the whole process
-  double measured_cpu_s = 0;  ///< of the process, over the measured steps
+  double checkpoint_wall_s = 0;   ///< saving, with nothing in flight
+  std::uint64_t checkpoints = 0;  ///< saved
+  double cpu_s = 0;               ///< of the whole process
+  double measured_cpu_s = 0;      ///< of the process, over the measured steps
   std::uint64_t peak_memory_bytes = 0;
   TimeHistory upstream{1, 1};
   double unix_time_at_start_s = 0;  ///< what TimeHistory's times count from

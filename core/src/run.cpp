@@ -1,11 +1,12 @@
+#include <slackline/checkpoint.h>
 #include <slackline/error.h>
 #include <slackline/machine.h>
 #include <slackline/run.h>
 
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string>
-#include <system_error>
 
 #include "assembly.h"
 #include "cpu_budget.h"
@@ -13,7 +14,7 @@
 #include "logs/time_of_day.h"
 #include "progress.h"
 #include "results.h"
-#include "run_state.h"
+#include "resume.h"
 #include "trace_json.h"
 #include "training.h"
 
@@ -36,9 +37,13 @@ fs::path make_run_dir(const Config& config, const RunControl& control,
                                   ": holds the results of a run already; give "
                                   "another directory, or none for a new one"));
   }
-  std::error_code failed;
-  fs::create_directories(dir, failed);
-  if (failed) throw IoError(text(dir.string(), ": cannot create"), failed.value());
+  if (!checkpoint_files(dir).empty()) {
+    throw ConfigError("dir",
+                      text(dir.string(),
+                           ": holds checkpoints of a run already; go on with it by --resume, "
+                           "or give another directory"));
+  }
+  make_directories(control.files, dir);
   return dir;
 }
 
@@ -52,7 +57,12 @@ double Evaluation::loss() const { return means_of(sums).loss; }
 double Evaluation::accuracy() const { return means_of(sums).accuracy; }
 double Evaluation::accuracy_top_5() const { return means_of(sums).accuracy_top_5; }
 
-void check(const Config& config) { const Assembly parts(config); }
+void check(const Config& config) {
+  const Assembly parts(config);
+  if (const Path& weights = config.run.weights; !weights.value.empty()) {
+    check_weights(weights.value, parts.strategy->state());
+  }
+}
 
 RunOutcome run(const Config& config, RunControl& control) {
   const auto started = std::chrono::system_clock::now();
@@ -65,14 +75,11 @@ RunOutcome run(const Config& config, RunControl& control) {
   TrainingState state;
   if (control.resume) {
     outcome.dir = control.dir;
-    state = read_state(outcome.dir);
-    check_same_training(config, outcome.dir);
-    cut_step_lines(control.files, outcome.dir, state.steps);
-    parts.notes().warn("resume",
-                       text("data, order and augmentation go on behind step ", state.steps,
-                            "; the model's parameters begin anew, as there are no "
-                            "checkpoints of them yet"));
+    state = resume(config, control, parts);
   } else {
+    if (const Path& weights = config.run.weights; !weights.value.empty()) {
+      load_weights(weights.value, parts.strategy->state());
+    }
     try {
       outcome.dir = make_run_dir(config, control, started);
     } catch (const ConfigError& error) {
@@ -83,6 +90,10 @@ RunOutcome run(const Config& config, RunControl& control) {
   }
   LineFile step_lines(control.files, outcome.dir / "steps.jsonl",
                       control.resume ? FileOps::Open::kAppend : FileOps::Open::kEmpty);
+  std::optional<CheckpointFolder> checkpoints;
+  if (config.checkpoint.has_value()) {
+    checkpoints.emplace(control.files, outcome.dir, config.checkpoint->keep, step_lines);
+  }
 
   Progress progress(control.out, control.is_terminal, config.run.log_steps);
   BadSampleAccount account(config.input.on_bad_sample, config.input.max_bad_samples);
@@ -114,7 +125,9 @@ RunOutcome run(const Config& config, RunControl& control) {
 
   try {
     logs.started({.config = config, .steps_before = state.steps});
-    Training(config, parts, control, account, measured, progress, step_lines, state, logs).train();
+    Training(config, parts, control, account, measured, progress, step_lines,
+             checkpoints.has_value() ? &*checkpoints : nullptr, state, logs)
+        .train();
     if (control.stop.stop_requested()) measured.status = "interrupted";
     measure_whole_run();
     logs.ended(measured);
@@ -126,7 +139,11 @@ RunOutcome run(const Config& config, RunControl& control) {
     } catch (const std::exception& another) {
       parts.notes().warn("metrics", another.what());  // the first one is told
     }
-    write_result();
+    try {
+      write_result();
+    } catch (const IoError&) {
+      // What went wrong first is told: often the same disk was full.
+    }
     throw;
   }
   if (measured.status == "interrupted") {
@@ -138,13 +155,13 @@ RunOutcome run(const Config& config, RunControl& control) {
                      trace_json(parts.trace().snapshot(), "slackline " + config.name()));
   }
   measured.digest = state.digest;
-  write_state(control.files, outcome.dir, state);
   write_result();
   progress.line(
       summary_text(measured, account, parts.notes(), (outcome.dir / "result.json").string()));
   outcome.steps = state.steps;
   outcome.throughput = measured.throughput;
   outcome.evaluations = measured.evaluations;
+  outcome.is_resumable = checkpoints.has_value();
   return outcome;
 }
 

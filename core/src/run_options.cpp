@@ -30,6 +30,10 @@ OptionTable<RunOptions> RunOptions::table() {
              "so many steps after the warm-up are recorded as a timeline, trace.json")
           .range(std::int64_t{0}, std::int64_t{1'000'000})
           .unit("steps"),
+      option(
+          "weights", &RunOptions::weights,
+          "safetensors file with the initial parameters and running statistics, by torchvision's "
+          "names; empty means new ones, from the seed"),
       option("dir", &RunOptions::dir,
              "directory for the results; empty means runs/<configuration>-<time> below the working "
              "directory"),
@@ -160,6 +164,23 @@ OptionTable<OptimizerOptions> OptimizerOptions::table() {
              "with kind = lars: the rate of a kernel is rate * lars_trust * |w| / (|g| + |decay of "
              "w|)")
           .range(0.0, 1000.0),
+  };
+}
+
+OptionTable<CheckpointOptions> CheckpointOptions::table() {
+  return {
+      option("every_steps", &CheckpointOptions::every_steps,
+             "save after so many steps; 0 means not by steps. At the end, and when the run is "
+             "stopped, it is saved anyway")
+          .range(std::int64_t{0}, std::int64_t{1'000'000'000'000})
+          .unit("steps"),
+      option("every_minutes", &CheckpointOptions::every_minutes,
+             "save after the step that ends so long after the last time; 0 means not by time")
+          .range(0.0, 1e6)
+          .unit("minutes"),
+      option("keep", &CheckpointOptions::keep, "older ones are removed once a new one is safe")
+          .range(1, 1'000'000)
+          .unit("checkpoints"),
   };
 }
 

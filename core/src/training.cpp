@@ -4,19 +4,12 @@
 #include <slackline/machine.h>
 
 #include <algorithm>
+#include <ratio>
 #include <stop_token>
 #include <utility>
 
 namespace slackline {
-namespace {
-
-/// Of the epoch that a run goes on in. Damaged records count, so every batch has as many.
-std::int64_t batches_before(const TrainingState& state, std::int32_t batch_size) {
-  if (state.position.epoch != state.epoch) return 0;
-  return static_cast<std::int64_t>(state.position.records) / batch_size;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 StepsInFlight::~StepsInFlight() {
   while (!steps_.empty()) {
@@ -59,7 +52,8 @@ StepSums StepsInFlight::finish_oldest() {
 
 Training::Training(const Config& config, Assembly& parts, RunControl& control,
                    BadSampleAccount& account, RunMeasurements& measured, Progress& progress,
-                   LineFile& step_lines, TrainingState& state, RunListener& listener)
+                   LineFile& step_lines, CheckpointFolder* checkpoints, TrainingState& state,
+                   RunListener& listener)
     : config_(config),
       parts_(parts),
       control_(control),
@@ -67,9 +61,11 @@ Training::Training(const Config& config, Assembly& parts, RunControl& control,
       measured_(measured),
       progress_(progress),
       step_lines_(step_lines),
+      checkpoints_(checkpoints),
       state_(state),
-      listener_(listener),
-      batch_in_epoch_(batches_before(state, config.input.batch_size)) {}
+      listener_(listener) {
+  measured_.last_epoch = state_.epoch_sums;
+}
 
 double Training::seconds_until(Stopwatch::Clock::time_point time) const {
   return std::chrono::duration<double>(time - start_).count();
@@ -169,16 +165,28 @@ void Training::run_steps(InputChain& chain) {
         chain.give_back(step);
         throw;
       }
-      state_.epoch = step.first().epoch;
+      if (stopped()) {  // the epoch has not ended yet: its evaluation may have been cut short
+        chain.give_back(step);
+        if (!times_.empty()) {
+          times_.back().input_wait += times.input_wait;
+          times_.back().submit += watch_.lap();
+        }
+        break;
+      }
+      begin_epoch(step.first().epoch);
       listener_.phase(RunPhase::kEpochBegins, state_.epoch);
       times.submit += watch_.lap();
     }
-    measured_.upstream.batch_begin(batch_in_epoch_, begin_s);
+    measured_.upstream.batch_begin(state_.batch_in_epoch, begin_s);
     one_step(step, times, in_flight);
-    measured_.upstream.batch_end(batch_in_epoch_++, now_s());
+    measured_.upstream.batch_end(state_.batch_in_epoch++, now_s());
+    if (checkpoint_is_due()) save_checkpoint(in_flight, chain);
   }
   drain(in_flight);
   if (data_ended && !stopped()) listener_.phase(RunPhase::kEpochEnds, state_.epoch);
+  if (checkpoints_ != nullptr && saved_steps_ != state_.steps && (state_.steps > 0 || stopped())) {
+    save_checkpoint(in_flight, chain);
+  }
 }
 
 /// The traced steps are the first ones behind the warm-up.
@@ -202,7 +210,8 @@ void Training::trace_step(std::uint64_t batch, const StepTimes& times) {
 /// The batch of another epoch has come: finishes this one.
 void Training::end_epoch(StepsInFlight& in_flight, const InputChain& chain) {
   // Of a run that went on from the middle of an epoch, that is not known.
-  if (!steps_per_epoch_.has_value() && first_step_ == 0) steps_per_epoch_ = state_.steps;
+  if (!state_.steps_per_epoch.has_value() && first_step_ == 0)
+    state_.steps_per_epoch = state_.steps;
   drain(in_flight);
   listener_.phase(RunPhase::kEpochEnds, state_.epoch);
   if (evaluation_is_due(state_.epoch + 1, false)) {
@@ -212,7 +221,11 @@ void Training::end_epoch(StepsInFlight& in_flight, const InputChain& chain) {
     input_left_out_ += chain.reader().times().since(before);
     cpu_left_out_s_ += cpu_seconds() - cpu_before_s;
   }
-  batch_in_epoch_ = 0;
+}
+
+void Training::begin_epoch(std::uint32_t epoch) {
+  state_.epoch = epoch;
+  state_.batch_in_epoch = 0;
   measured_.last_epoch = {};
 }
 
@@ -240,7 +253,7 @@ void Training::one_step(StepBatches& step, StepTimes times, StepsInFlight& in_fl
       .rule = {.learning_rate = learning_rate_.at(
                    {.step = state_.steps,
                     .epoch = state_.epoch,
-                    .batch_in_epoch = static_cast<std::uint64_t>(batch_in_epoch_)})}};
+                    .batch_in_epoch = static_cast<std::uint64_t>(state_.batch_in_epoch)})}};
   unfinished_.push_back({.step = state_.steps,
                          .epoch = state_.epoch,
                          .times = {},
@@ -302,14 +315,45 @@ void Training::record_finished(const StepSums& sums) {
 
 std::optional<std::uint64_t> Training::steps_in_all() const {
   if (config_.run.steps > 0) return static_cast<std::uint64_t>(config_.run.steps);
-  if (!steps_per_epoch_.has_value()) return std::nullopt;
-  return *steps_per_epoch_ * static_cast<std::uint64_t>(config_.run.epochs);
+  if (!state_.steps_per_epoch.has_value()) return std::nullopt;
+  return *state_.steps_per_epoch * static_cast<std::uint64_t>(config_.run.epochs);
 }
 
 bool Training::evaluation_is_due(std::uint32_t epochs_trained, bool is_last) const {
   if (!config_.eval.has_value() || config_.eval->options.every_epochs == 0) return false;
   const auto every = static_cast<std::uint32_t>(config_.eval->options.every_epochs);
   return is_last || epochs_trained % every == 0;
+}
+
+bool Training::checkpoint_is_due() const {
+  if (checkpoints_ == nullptr) return false;
+  const CheckpointOptions& options = *config_.checkpoint;
+  const auto every_steps = static_cast<std::uint64_t>(options.every_steps);
+  if (every_steps > 0 && state_.steps % every_steps == 0) return true;
+  const std::chrono::duration<double, std::ratio<60>> since = watch_.mark() - saved_at_;
+  return options.every_minutes > 0 && since.count() >= options.every_minutes;
+}
+
+/// Between two steps, with nothing in flight. Its time is no step's.
+void Training::save_checkpoint(StepsInFlight& in_flight, const InputChain& chain) {
+  if (in_flight.count() > 0) drain(in_flight);
+  const InputTimes before = chain.reader().times();
+  const double cpu_before_s = cpu_seconds();
+  state_.epoch_sums = measured_.last_epoch;
+  checkpoints_->save({.training = state_,
+                      .seed = config_.run.seed,
+                      .configuration = config_.name(),
+                      .toml = config_.to_toml(false),
+                      .version = SLACKLINE_VERSION,
+                      .written_at = utc_text(std::chrono::system_clock::now())},
+                     parts_.strategy->state());
+  input_left_out_ += chain.reader().times().since(before);
+  cpu_left_out_s_ += cpu_seconds() - cpu_before_s;
+  saved_steps_ = state_.steps;
+  measured_.checkpoint_wall_s += std::chrono::duration<double>(watch_.lap()).count();
+  ++measured_.checkpoints;
+  saved_at_ = watch_.mark();
+  measured_.training_wall_s = seconds_until(watch_.mark());
 }
 
 void Training::evaluate(std::uint32_t epochs_trained) {

@@ -2,6 +2,7 @@
 
 // The loop of a run: batches in, steps through the strategy, times and results out.
 
+#include <slackline/checkpoint.h>
 #include <slackline/run.h>
 #include <slackline/stopwatch.h>
 
@@ -19,14 +20,6 @@
 #include "results.h"
 
 namespace slackline {
-
-/// How far a run has come: enough to go on from there.
-struct TrainingState {
-  std::uint64_t steps = 0;  ///< trained
-  std::uint32_t epoch = 0;  ///< of the last of them
-  DataPosition position;    ///< of the data behind it
-  BatchDigest digest;       ///< of all samples so far
-};
 
 /// Steps that were submitted and not yet finished, with their batches. On destruction, also by an
 /// exception, it waits for them and gives the batches back.
@@ -52,13 +45,13 @@ class StepsInFlight {
 /// Trains through all epochs, evaluating between them, and fills in `measured`.
 ///
 /// Every moment between its construction and the end of train() is a lap of one stopwatch: of a
-/// step, or of an evaluation.
+/// step, of an evaluation, or of the saving of a checkpoint.
 class Training {
  public:
-  /// Goes on from `state`, and keeps it up to date.
+  /// Goes on from `state`, and keeps it up to date. `checkpoints` is null if none are saved.
   Training(const Config& config, Assembly& parts, RunControl& control, BadSampleAccount& account,
            RunMeasurements& measured, Progress& progress, LineFile& step_lines,
-           TrainingState& state, RunListener& listener);
+           CheckpointFolder* checkpoints, TrainingState& state, RunListener& listener);
 
   /// Returns at the end of the data, after [run] steps, or when asked to stop.
   void train();
@@ -69,6 +62,7 @@ class Training {
   BatchReaderPlan plan_for(const InputParts& parts) const;
   void run_steps(InputChain& chain);
   void end_epoch(StepsInFlight& in_flight, const InputChain& chain);
+  void begin_epoch(std::uint32_t epoch);
   void open_or_close_trace();
   void trace_step(std::uint64_t batch, const StepTimes& times);
   void summarise(const InputChain& chain);
@@ -76,6 +70,8 @@ class Training {
   void drain(StepsInFlight& in_flight);
   void record_finished(const StepSums& sums);
   void evaluate(std::uint32_t epochs_trained);
+  [[nodiscard]] bool checkpoint_is_due() const;
+  void save_checkpoint(StepsInFlight& in_flight, const InputChain& chain);
   [[nodiscard]] bool evaluation_is_due(std::uint32_t epochs_trained, bool is_last) const;
   [[nodiscard]] std::optional<std::uint64_t> steps_in_all() const;
   [[nodiscard]] bool stopped() const { return control_.stop.stop_requested(); }
@@ -89,6 +85,7 @@ class Training {
   RunMeasurements& measured_;
   Progress& progress_;
   LineFile& step_lines_;
+  CheckpointFolder* const checkpoints_;
   TrainingState& state_;
   RunListener& listener_;
   const std::uint64_t first_step_ = state_.steps;  ///< trained by earlier runs
@@ -99,12 +96,12 @@ class Training {
 
   Stopwatch watch_;
   const Stopwatch::Clock::time_point start_ = watch_.mark();
-  std::vector<StepTimes> times_;          ///< of every step, warm-up included
-  std::vector<std::int32_t> samples_;     ///< trained by each step
-  std::deque<StepRecord> unfinished_;     ///< whose sums are not known yet
-  Stopwatch::Clock::duration carried_{};  ///< bookkeeping that counts as the next step's submit
-  std::int64_t batch_in_epoch_;           ///< of the next step
-  std::optional<std::uint64_t> steps_per_epoch_;
+  std::vector<StepTimes> times_;              ///< of every step, warm-up included
+  std::vector<std::int32_t> samples_;         ///< trained by each step
+  std::deque<StepRecord> unfinished_;         ///< whose sums are not known yet
+  Stopwatch::Clock::duration carried_{};      ///< bookkeeping that counts as the next step's submit
+  std::optional<std::uint64_t> saved_steps_;  ///< of the newest checkpoint of this process
+  Stopwatch::Clock::time_point saved_at_ = start_;
   InputTimes input_left_out_;  ///< of the workers, in the warm-up and during evaluations
   std::chrono::nanoseconds upload_left_out_{};  ///< of the uploaders, likewise
   double cpu_left_out_s_ = 0;  ///< of the process, before, in the warm-up and during evaluations

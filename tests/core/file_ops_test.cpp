@@ -10,55 +10,14 @@
 
 #include <gtest/gtest.h>
 
+#include "file_ops_models.h"
 #include "temporary_folder.h"
 
 namespace slackline {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// The real operations, until the one that is told to fail.
-class FailingOps final : public FileOps {
- public:
-  explicit FailingOps(std::string fails = "") : fails_(std::move(fails)) {}
-
-  int open(const fs::path& path, Open how) override {
-    step("open");
-    return real_.open(path, how);
-  }
-  void write(int descriptor, const fs::path& path, std::string_view bytes) override {
-    if (fails_ == "write") real_.write(descriptor, path, bytes.substr(0, bytes.size() / 2));
-    step("write");
-    real_.write(descriptor, path, bytes);
-  }
-  void sync(int descriptor, const fs::path& path) override {
-    step("sync");
-    real_.sync(descriptor, path);
-  }
-  void close(int descriptor, const fs::path& path) override {
-    real_.close(descriptor, path);
-    step("close");
-  }
-  void rename(const fs::path& from, const fs::path& to) override {
-    step("rename");
-    real_.rename(from, to);
-  }
-  void sync_directory(const fs::path& directory) override {
-    step("sync_directory");
-    real_.sync_directory(directory);
-  }
-
-  std::vector<std::string> steps;
-
- private:
-  void step(const std::string& name) {
-    steps.push_back(name);
-    if (name == fails_) throw IoError(name + " was made to fail", ENOSPC);
-  }
-
-  FileOps& real_ = system_file_ops();
-  std::string fails_;
-};
+using testing_support::FailingFileOps;
 
 class FileOpsTest : public testing::Test {
  protected:
@@ -72,21 +31,64 @@ class FileOpsTest : public testing::Test {
 };
 
 TEST_F(FileOpsTest, SyncsTheFileBeforeTheRenameAndTheDirectoryAfterIt) {
-  FailingOps ops;
+  FailingFileOps ops;
   write_atomically(ops, dir_ / "result.json", "new");
   EXPECT_EQ(contents(dir_ / "result.json"), "new");
-  EXPECT_EQ(ops.steps, (std::vector<std::string>{"open", "write", "sync", "close", "rename",
+  EXPECT_EQ(ops.names, (std::vector<std::string>{"open", "write", "sync", "close", "rename",
                                                  "sync_directory"}));
 }
 
 TEST_F(FileOpsTest, AnyFailureBeforeTheRenameLeavesTheOldFileAndNoOther) {
   write_atomically(system_file_ops(), dir_ / "result.json", "old");
   for (const std::string step : {"open", "write", "sync", "close", "rename"}) {
-    FailingOps ops(step);
+    FailingFileOps ops;
+    ops.fail_first(step, ENOSPC);
     EXPECT_THROW(write_atomically(ops, dir_ / "result.json", "new"), IoError) << step;
     EXPECT_EQ(contents(dir_ / "result.json"), "old") << step;
     EXPECT_FALSE(fs::exists(dir_ / "result.json.tmp")) << step;
   }
+}
+
+TEST_F(FileOpsTest, PiecesBecomeOneFileOnlyWhenTheyAreCommitted) {
+  write_atomically(system_file_ops(), dir_ / "x", "old");
+  {
+    AtomicFile file(system_file_ops(), dir_ / "x");
+    file.write("one, ");
+    file.write("two");
+    EXPECT_EQ(contents(dir_ / "x"), "old");
+    file.commit();
+    EXPECT_EQ(contents(dir_ / "x"), "one, two");
+  }
+  {
+    AtomicFile abandoned(system_file_ops(), dir_ / "x");
+    abandoned.write("three");
+  }
+  EXPECT_EQ(contents(dir_ / "x"), "one, two");
+  EXPECT_FALSE(fs::exists(dir_ / "x.tmp"));
+}
+
+TEST_F(FileOpsTest, ATemporaryThatAKilledProcessLeftIsReplacedAndALinkInItsPlaceIsNotFollowed) {
+  std::ofstream(dir_ / "x.tmp") << "half of something long";
+  write_atomically(system_file_ops(), dir_ / "x", "new");
+  EXPECT_EQ(contents(dir_ / "x"), "new");
+  std::ofstream(dir_ / "other") << "of somebody else";
+  fs::create_symlink(dir_ / "other", dir_ / "y.tmp");
+  write_atomically(system_file_ops(), dir_ / "y", "new");
+  EXPECT_EQ(contents(dir_ / "y"), "new");
+  EXPECT_EQ(contents(dir_ / "other"), "of somebody else");
+}
+
+TEST_F(FileOpsTest, EveryDirectoryThatIsMadeIsSyncedIntoTheOneAboveIt) {
+  FailingFileOps ops;
+  make_directories(ops, dir_ / "a" / "b" / "");
+  EXPECT_TRUE(fs::is_directory(dir_ / "a" / "b"));
+  // b fails as a is missing; a is made; b is made.
+  EXPECT_EQ(ops.names,
+            (std::vector<std::string>{"make_directory", "make_directory", "sync_directory",
+                                      "make_directory", "sync_directory"}));
+  EXPECT_NO_THROW(make_directories(ops, dir_ / "a"));
+  std::ofstream(dir_ / "file") << "x";
+  EXPECT_THROW(make_directories(ops, dir_ / "file"), IoError);
 }
 
 TEST_F(FileOpsTest, ErrorsNameTheFileAndTheReason) {

@@ -1,5 +1,6 @@
 // Whole runs, from a TOML file to result.json, on the real data of the tree.
 
+#include <slackline/checkpoint.h>
 #include <slackline/config.h>
 #include <slackline/error.h>
 #include <slackline/run.h>
@@ -21,6 +22,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "file_ops_models.h"
 #include "temporary_folder.h"
 #include "test_host.h"
 
@@ -95,20 +97,26 @@ class RunTest : public testing::Test {
   RunOutcome run_file(const fs::path& file, const std::vector<std::string>& set,
                       const std::string& name) {
     const Config config = Config::load({file, set}, testing_support::test_registry());
-    RunControl control{
-        .out = screen_, .is_terminal = false, .stop = stop_.get_token(), .dir = dir_ / name};
+    RunControl control{.out = screen_,
+                       .is_terminal = false,
+                       .stop = stop_.get_token(),
+                       .dir = dir_ / name,
+                       .files = *files_};
     return run(config, control);
   }
 
   /// Goes on with the run `name`, with its own configuration and these --set arguments.
-  RunOutcome resume(const std::string& name, const std::vector<std::string>& set = {}) {
+  RunOutcome resume(const std::string& name, const std::vector<std::string>& set = {},
+                    bool anyway = false) {
     const Config config =
         Config::load({dir_ / name / "resolved.toml", set}, testing_support::test_registry());
     RunControl control{.out = screen_,
                        .is_terminal = false,
                        .stop = stop_.get_token(),
                        .dir = dir_ / name,
-                       .resume = true};
+                       .resume = true,
+                       .resume_anyway = anyway,
+                       .files = *files_};
     return run(config, control);
   }
 
@@ -162,10 +170,27 @@ class RunTest : public testing::Test {
     return out;
   }
 
+  [[nodiscard]] fs::path checkpoint(const std::string& name, std::uint64_t steps) const {
+    const std::string digits = std::to_string(steps);
+    return dir_ / name / "checkpoints" /
+           ("step-" + std::string(9 - digits.size(), '0') + digits + ".safetensors");
+  }
+  /// The values of every tensor in a checkpoint but its checksum.
+  std::vector<std::vector<float>> tensors(const std::string& name, std::uint64_t steps) const {
+    const SafetensorsFile file(checkpoint(name, steps));
+    std::vector<std::vector<float>> out;
+    for (const StoredTensor& tensor : file.tensors()) {
+      if (tensor.name == "slackline.checksum") continue;
+      file.read(tensor, out.emplace_back(tensor.values()));
+    }
+    return out;
+  }
+
   testing_support::TemporaryFolder folder_;
   const fs::path dir_ = folder_.path();
   std::ostringstream screen_;
   std::stop_source stop_;
+  FileOps* files_ = &system_file_ops();
 };
 
 TEST_F(RunTest, ALinearModelLearnsTheDigits) {
@@ -185,11 +210,12 @@ TEST_F(RunTest, ThePhotographsAreToldApartFarAboveChance) {
   EXPECT_GT(outcome.evaluations.back().accuracy(), 0.4) << held_out;
 }
 
-TEST_F(RunTest, LapsOfStepsAndEvaluationsAddUpToTheWallTime) {
+TEST_F(RunTest, LapsOfStepsEvaluationsAndCheckpointsAddUpToTheWallTime) {
   for (const std::string in_flight : {"0", "1", "3"}) {
-    static_cast<void>(run_toml(
-        std::string(kDigits) + kHeldOut,
-        {"run.warmup_steps=0", "run.epochs=1", "run.steps_in_flight=" + in_flight}, in_flight));
+    static_cast<void>(run_toml(std::string(kDigits) + kHeldOut,
+                               {"run.warmup_steps=0", "run.epochs=1", "checkpoint.every_steps=5",
+                                "run.steps_in_flight=" + in_flight},
+                               in_flight));
     double sum_s = 0;
     for (const Json& step : steps(in_flight)) {
       const double step_s = 1e-3 * (double(step["input_wait_ms"]) + double(step["submit_ms"]) +
@@ -198,7 +224,10 @@ TEST_F(RunTest, LapsOfStepsAndEvaluationsAddUpToTheWallTime) {
       sum_s += step_s;
     }
     const Json measured = result(in_flight);
-    EXPECT_NEAR(double(measured["throughput"]["wall_s"]) + double(measured["evaluation_wall_s"]),
+    EXPECT_EQ(measured["checkpoints"], 3);
+    EXPECT_GT(double(measured["checkpoint_wall_s"]), 0);
+    EXPECT_NEAR(double(measured["throughput"]["wall_s"]) + double(measured["evaluation_wall_s"]) +
+                    double(measured["checkpoint_wall_s"]),
                 double(measured["training_wall_s"]), 1e-6)
         << "a lap is missing or counted twice";
     // Waiting for each step at once, the books of the last one are kept when its line is written.
@@ -296,53 +325,114 @@ TEST_F(RunTest, AnEpochThatDoesNotDivideByTheStepIsCutAlikeForAnyNumberOfReplica
   }
 }
 
-TEST_F(RunTest, AResumedRunReadsWhatTheUninterruptedOneWouldHave) {
-  const std::vector<std::string> common = {"input.batch_size=40",
-                                           kAugmented,
-                                           "run.epochs=3",
-                                           "run.steps=0",
-                                           "source.shuffle_buffer=100",
-                                           "source.files=['" +
-                                               std::string(SLACKLINE_TEST_SOURCE_DIR) +
-                                               "/tests/data/digits/validation-*']"};
-  const auto run_steps = [&](const std::string& name, std::vector<std::string> set) {
-    set.insert(set.begin(), common.begin(), common.end());
-    return run_toml(kDigits, set, name);
-  };
-  run_steps("whole", {});  // 3 epochs of 25 steps
+/// Three epochs of 25 steps.
+std::vector<std::string> three_epochs() {
+  return {"input.batch_size=40",
+          kAugmented,
+          "run.epochs=3",
+          "run.steps=0",
+          "source.shuffle_buffer=100",
+          "source.files=['" + std::string(SLACKLINE_TEST_SOURCE_DIR) +
+              "/tests/data/digits/validation-*']",
+          "checkpoint={}"};
+}
+
+std::vector<std::string> operator+(std::vector<std::string> a, const std::vector<std::string>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+TEST_F(RunTest, AResumedRunIsTheUninterruptedOneToTheBit) {
+  run_toml(kDigits, three_epochs(), "whole");
   const auto expected = digests("whole");
   ASSERT_EQ(expected.size(), 75u);
   for (const std::string stop : {"1", "13", "24", "25", "26", "50", "74"}) {
-    run_steps(stop, {"run.steps=" + stop});
+    run_toml(kDigits, three_epochs() + std::vector<std::string>{"run.steps=" + stop}, stop);
     const RunOutcome outcome =
-        resume(stop, {"run.steps=0", "input.workers=1", "prefetcher.plugin='slack'",
-                      "strategy={plugin='mirrored_cpu',replicas=2}"});
+        resume(stop, {"run.steps=0", "input.workers=1", "prefetcher.plugin='slack'"});
     EXPECT_EQ(outcome.steps, 75u);
     EXPECT_EQ(digests(stop), expected) << "stopped after step " << stop;
+    EXPECT_EQ(losses(stop), losses("whole")) << "stopped after step " << stop;
     EXPECT_EQ(result(stop)["data"], result("whole")["data"]);
+    EXPECT_EQ(result(stop)["last_epoch"], result("whole")["last_epoch"]);
     EXPECT_EQ(result(stop)["resumed_at_step"], std::stoi(stop));
-    EXPECT_THAT(result(stop)["warnings"].dump(), HasSubstr("parameters begin anew"));
+    EXPECT_THAT(result(stop)["warnings"].dump(), testing::Not(HasSubstr("resume")));
+    EXPECT_EQ(tensors(stop, 75), tensors("whole", 75)) << "stopped after step " << stop;
   }
+}
+
+TEST_F(RunTest, MoreReplicasGoOnWithTheSameData) {
+  run_toml(kDigits, three_epochs(), "whole");
+  run_toml(kDigits, three_epochs() + std::vector<std::string>{"run.steps=30"}, "parts");
+  resume("parts", {"run.steps=0", "strategy={plugin='mirrored_cpu',replicas=2}"});
+  EXPECT_EQ(digests("parts"), digests("whole"));
 }
 
 TEST_F(RunTest, AResumedRunMayBeStoppedAndResumedAgain) {
   run_toml(kDigits, {"run.steps=12"}, "whole");
-  run_toml(kDigits, {"run.steps=3"}, "parts");
+  run_toml(kDigits, {"run.steps=3", "checkpoint={}"}, "parts");
   resume("parts", {"run.steps=7"});
   resume("parts", {"run.steps=12"});
   EXPECT_EQ(digests("parts"), digests("whole"));
+  EXPECT_EQ(losses("parts"), losses("whole"));
   // A run that is complete has nothing left to do, and loses nothing.
   EXPECT_EQ(resume("parts", {"run.steps=12"}).steps, 12u);
-  EXPECT_EQ(digests("parts"), digests("whole"));
+  EXPECT_EQ(losses("parts"), losses("whole"));
 }
 
-TEST_F(RunTest, AResumedRunThatWasKilledIsResumedWhereItBegan) {
+TEST_F(RunTest, AResumedRunThatWasKilledIsResumedAtItsLastCheckpoint) {
   run_toml(kDigits, {"run.steps=12"}, "whole");
-  run_toml(kDigits, {"run.steps=5"}, "parts");
-  // Two steps of a continuation that never came to its end.
-  std::ofstream(dir_ / "parts" / "steps.jsonl", std::ios::app) << "{\"step\":5}\n{\"step\":6}\n";
+  run_toml(kDigits, {"run.steps=5", "checkpoint={}"}, "parts");
+  // Two steps behind it, the second torn.
+  std::ofstream(dir_ / "parts" / "steps.jsonl", std::ios::app) << "{\"step\":5}\n{\"st";
+  std::ofstream(dir_ / "parts" / "result.json.tmp") << "{";
   resume("parts", {"run.steps=12"});
-  EXPECT_EQ(digests("parts"), digests("whole"));
+  EXPECT_EQ(losses("parts"), losses("whole"));
+  EXPECT_FALSE(fs::exists(dir_ / "parts" / "result.json.tmp"));
+}
+
+TEST_F(RunTest, ADamagedCheckpointIsSetAsideAndTheOneBeforeTaken) {
+  run_toml(kDigits, {"run.steps=12"}, "whole");
+  run_toml(kDigits, {"run.steps=8", "checkpoint={every_steps=5}"}, "parts");
+  const fs::path newest = checkpoint("parts", 8);
+  std::string bytes = contents(newest);
+  bytes[bytes.size() / 2] ^= 1;
+  std::ofstream(newest, std::ios::binary) << bytes;
+  resume("parts", {"run.steps=12"});
+  EXPECT_EQ(result("parts")["resumed_at_step"], 5);
+  EXPECT_THAT(result("parts")["warnings"].dump(),
+              testing::AllOf(HasSubstr("step-000000008.safetensors: is damaged"),
+                             HasSubstr("step-000000008.safetensors.damaged")));
+  EXPECT_THAT(screen_.str(), HasSubstr("warning: "));
+  EXPECT_EQ(losses("parts"), losses("whole"));
+  EXPECT_TRUE(fs::exists(newest.string() + ".damaged"));
+  EXPECT_FALSE(fs::exists(newest));
+}
+
+TEST_F(RunTest, CheckpointsComeBySteps) {
+  run_toml(kDigits, {"checkpoint={every_steps=4,keep=10}"}, "steps");
+  EXPECT_EQ(checkpoint_files(dir_ / "steps"),
+            (std::vector<fs::path>{checkpoint("steps", 12), checkpoint("steps", 8),
+                                   checkpoint("steps", 4)}));
+  EXPECT_EQ(result("steps")["checkpoints"], 3) << "the last one is not written twice";
+  run_toml(kDigits, {"checkpoint={every_minutes=1e-9,keep=100}"}, "minutes");
+  EXPECT_EQ(result("minutes")["checkpoints"], 12);
+  run_toml(kDigits, {"checkpoint={every_minutes=1000}"}, "end");
+  EXPECT_EQ(result("end")["checkpoints"], 1);
+  run_toml(kDigits, {}, "none");
+  EXPECT_EQ(result("none")["checkpoints"], 0);
+  EXPECT_FALSE(fs::exists(dir_ / "none" / "checkpoints"));
+  EXPECT_EQ(losses("steps"), losses("none"));
+  EXPECT_EQ(losses("minutes"), losses("none"));
+}
+
+TEST_F(RunTest, ARunThatIsStoppedBeforeItsFirstStepCanGoOn) {
+  stop_.request_stop();
+  EXPECT_TRUE(run_toml(kDigits, {"checkpoint={}"}).is_resumable);
+  stop_ = std::stop_source();
+  resume("run");
+  run_toml(kDigits, {}, "whole");
+  EXPECT_EQ(losses("run"), losses("whole"));
 }
 
 /// 1,000 digits, 48 to a step: epochs of 20 steps, or of 20.83 to a schedule that does not round.
@@ -508,27 +598,107 @@ TEST_F(RunTest, TheTopFiveAreInStepsEvaluationsAndOnTheScreen) {
 }
 
 TEST_F(RunTest, OnlyTheSameTrainingIsResumed) {
-  run_toml(kDigits, {"run.steps=3"});
-  EXPECT_THAT(error_of_resume<ConfigError>("run", {"run.seed=8", "optimizer.learning_rate=0.5"}),
-              testing::AllOf(HasSubstr("cannot be resumed with another configuration"),
-                             HasSubstr("\n  run.seed: 3 then, 8 now"),
-                             HasSubstr("\n  optimizer.learning_rate: 0.2 then, 0.5 now")));
+  run_toml(kDigits, {"run.steps=3", "checkpoint={}"});
+  const std::vector<std::pair<std::string, std::string>> edits = {
+      {"run.seed=8", "run.seed: 3 then, 8 now"},
+      {"run.weights='w.safetensors'", "run.weights: "},
+      {"optimizer.learning_rate=0.5", "optimizer.learning_rate: 0.2 then, 0.5 now"},
+      {"optimizer.momentum=0.5", "optimizer.momentum: 0.9 then, 0.5 now"},
+      {"input.batch_size=16", "input.batch_size: 32 then, 16 now"},
+      {"input.drop_remainder=false", "input.drop_remainder: true then, false now"},
+      {"input.on_bad_sample='skip'", "input.on_bad_sample: \"fail\" then, \"skip\" now"},
+      {"input.shard_count=2", "input.shard_count: 1 then, 2 now"},
+      {"source.shuffle_buffer=7", "source.shuffle_buffer: 500 then, 7 now"},
+      {"source.compression='none'", "source.compression: \"gzip\" then, \"none\" now"},
+      {kAugmented, "transform[0].flip_probability: 0.0 then, 0.5 now"},
+      {"model.grid=[7,7]", "model.grid: [14, 14] then, [7, 7] now"},
+      {"model={plugin='trivial'}", "model.plugin: \"linear\" then, \"trivial\" now"}};
+  const std::string resolved = contents(dir_ / "run" / "resolved.toml");
+  for (const auto& [edit, message] : edits) {
+    EXPECT_THAT(error_of_resume<ConfigError>("run", {edit}),
+                testing::AllOf(HasSubstr("cannot be resumed with another configuration"),
+                               HasSubstr("\n  " + message), HasSubstr("--resume-anyway")))
+        << edit;
+  }
   EXPECT_EQ(steps("run").size(), 3u) << "nothing was touched";
+  EXPECT_EQ(contents(dir_ / "run" / "resolved.toml"), resolved);
+}
+
+TEST_F(RunTest, AnotherTrainingIsResumedIfThatIsAskedFor) {
+  run_toml(kDigits, {"run.steps=3", "checkpoint={}"});
+  resume("run", {"run.steps=12", "optimizer.learning_rate=0.5"}, true);
+  EXPECT_EQ(steps("run").size(), 12u);
+  EXPECT_THAT(result()["warnings"].dump(), HasSubstr("optimizer.learning_rate: 0.2 then, 0.5 now"));
+  EXPECT_NO_THROW(resume("run")) << "with its configuration as it is now";
 }
 
 TEST_F(RunTest, ADirectoryThatCannotBeResumedSaysWhy) {
-  run_toml(kDigits, {"run.steps=3"});
-  const fs::path state = dir_ / "run" / "state.json";
-  const std::string good = contents(state);
-  std::ofstream(state) << "{\"format\": 1, \"steps\": 3";
-  EXPECT_THAT(error_of_resume<DataError>("run"), HasSubstr("state.json: not a run's state"));
-  std::ofstream(state) << "{\"format\": 2}";
-  EXPECT_THAT(error_of_resume<DataError>("run"), HasSubstr("format 2, and this version reads 1"));
-  std::ofstream(state) << good;
+  run_toml(kDigits, {"run.steps=3"}, "without");
+  EXPECT_THAT(error_of_resume<IoError>("without"),
+              testing::AllOf(HasSubstr("there is no checkpoint in its folder"),
+                             HasSubstr("a table [checkpoint]")));
+  run_toml(kDigits, {"run.steps=3", "checkpoint={every_steps=2}"});
+  const std::string lines = contents(dir_ / "run" / "steps.jsonl");
   std::ofstream(dir_ / "run" / "steps.jsonl") << "{}\n";
   EXPECT_THAT(error_of_resume<DataError>("run"), HasSubstr("has 1 lines, and 3 steps"));
-  fs::remove(state);
-  EXPECT_THAT(error_of_resume<IoError>("run"), HasSubstr("it has no state.json"));
+  std::ofstream(dir_ / "run" / "steps.jsonl") << lines;
+  std::ofstream(checkpoint("run", 3)) << "no checkpoint";
+  fs::resize_file(checkpoint("run", 2), 100);
+  EXPECT_THAT(error_of_resume<DataError>("run"),
+              testing::AllOf(HasSubstr("no checkpoint is good:\n  "),
+                             HasSubstr("step-000000003.safetensors: is no safetensors file"),
+                             HasSubstr("step-000000002.safetensors: ")));
+}
+
+TEST_F(RunTest, AKilledRunsCheckpointsAreNotMixedWithThoseOfANewOne) {
+  run_toml(kDigits, {"run.steps=3", "checkpoint={}"});
+  fs::remove(dir_ / "run" / "result.json");
+  EXPECT_THAT(error_of<ConfigError>(kDigits),
+              HasSubstr("holds checkpoints of a run already; go on with it by --resume"));
+}
+
+TEST_F(RunTest, AFullDiskEndsTheRunWithItsCodeAndTheCheckpointBeforeIsGood) {
+  run_toml(kDigits, {"run.steps=12"}, "whole");
+  run_toml(kDigits, {"run.steps=4", "checkpoint={}"}, "parts");
+  testing_support::FailingFileOps ops;
+  files_ = &ops;
+  // Each start writes resolved.toml first; then the lines, then the checkpoint.
+  ops.fail_first("close", ENOSPC);
+  try {
+    resume("parts", {"run.steps=12"});
+    FAIL();
+  } catch (const IoError& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::kIo);
+  }
+  std::size_t fired = 0;
+  for (std::size_t k = 0; k < 200; ++k) {
+    ops.fail_at(k, ENOSPC, testing_support::FailingFileOps::Then::kStaysBroken);
+    try {
+      resume("parts", {"run.steps=12", "checkpoint.every_steps=3"});
+      ASSERT_FALSE(ops.has_failed) << "operation " << k << " failed in silence: " << ops.names[k];
+      break;
+    } catch (const IoError& error) {
+      ++fired;
+      EXPECT_EQ(error.exit_code(), ExitCode::kIo) << error.what();
+    }
+    ASSERT_TRUE(newest_checkpoint(dir_ / "parts").checkpoint.has_value()) << "operation " << k;
+  }
+  EXPECT_GE(fired, 30u);
+  EXPECT_EQ(losses("parts"), losses("whole"));
+}
+
+TEST_F(RunTest, WeightsOfAFileAreWhatTrainingBeginsWith) {
+  run_toml(kDigits, {"run.steps=6", "optimizer.learning_rate=0.01", "checkpoint={}"}, "first");
+  const std::string weights = "run.weights='" + checkpoint("first", 6).string() + "'";
+  run_toml(kDigits, {weights, "run.steps=2"}, "second");
+  run_toml(kDigits, {"run.steps=2"}, "anew");
+  EXPECT_LT(losses("second").front(), losses("anew").front());
+  EXPECT_EQ(digests("second"), digests("anew")) << "the data begin anew";
+  EXPECT_THAT(error_of<DataError>(kDigits, {weights, "model.grid=[7,7]"}),
+              HasSubstr("weight is [588, 10], and the model's is [147, 10]"));
+  EXPECT_FALSE(fs::exists(dir_ / "run")) << "nothing was begun";
+  EXPECT_THAT(error_of<IoError>(kDigits, {"run.weights='absent.safetensors'"}),
+              HasSubstr("absent.safetensors: cannot open"));
 }
 
 TEST_F(RunTest, ReplayedRecordsAreDecodedAgainAndAgain) {

@@ -42,6 +42,7 @@ class SLACKLINE_API Config {
   InputOptions input;
   OptimizerOptions optimizer;
   MetricsOptions metrics;
+  std::optional<CheckpointOptions> checkpoint;
   Component source;
   std::vector<Component> transforms;
   Component prefetcher;

@@ -16,11 +16,12 @@ namespace slackline {
 
 /// What surrounds a run.
 struct RunControl {
-  std::ostream& out;          ///< progress and the verdict
-  bool is_terminal = false;   ///< a progress line that overwrites itself, or plain lines
-  std::stop_token stop;       ///< when requested, the run ends after the step it is in
-  std::filesystem::path dir;  ///< instead of [run] dir, if not empty
-  bool resume = false;        ///< go on with the run in `dir`
+  std::ostream& out;           ///< progress and the verdict
+  bool is_terminal = false;    ///< a progress line that overwrites itself, or plain lines
+  std::stop_token stop;        ///< when requested, the run ends after the step it is in
+  std::filesystem::path dir;   ///< instead of [run] dir, if not empty
+  bool resume = false;         ///< go on with the run in `dir`
+  bool resume_anyway = false;  ///< also if the configuration now is that of another training
   FileOps& files = system_file_ops();
 };
 
@@ -42,18 +43,19 @@ struct RunOutcome {
   std::uint64_t steps = 0;  ///< trained in all, those of a resumed run included
   Throughput throughput;    ///< without the warm-up
   std::vector<Evaluation> evaluations;
+  bool is_resumable = false;  ///< there is a checkpoint of its last step
 };
 
 /// Makes every object that run() would make, connects nothing and trains nothing. Throws one
 /// ConfigError that lists everything that is wrong.
 SLACKLINE_API void check(const Config& config);
 
-/// Trains as the configuration says and writes resolved.toml, steps.jsonl, result.json and
-/// state.json into the run directory. An error in mid-run is written there too, and thrown.
+/// Trains as the configuration says and writes resolved.toml, steps.jsonl, result.json and, with a
+/// table [checkpoint], checkpoints into the run directory. An error in mid-run is written there
+/// too, and thrown.
 ///
-/// With control.resume it goes on where the run in control.dir ended: the same samples in the same
-/// order as if that had not been stopped. Models keep no checkpoints yet, so the parameters begin
-/// anew; the results say so.
+/// With control.resume it goes on from the newest good checkpoint in control.dir: the same samples
+/// in the same order, and the same losses to the bit, as if there had been no interruption.
 SLACKLINE_API RunOutcome run(const Config& config, RunControl& control);
 
 }  // namespace slackline

@@ -22,6 +22,7 @@ struct RunOptions {
   std::int32_t log_steps = 10;
   std::int32_t steps_in_flight = 1;
   std::int64_t trace_steps = 0;
+  Path weights;
   Path dir;
 
   SLACKLINE_API static OptionTable<RunOptions> table();
@@ -81,6 +82,16 @@ struct OptimizerOptions {
   double lars_trust = 0.001;
 
   SLACKLINE_API static OptionTable<OptimizerOptions> table();
+};
+
+/// [checkpoint]: how often the state of the training is saved. Beside what is set here, it is saved
+/// at the end and when the run is stopped.
+struct CheckpointOptions {
+  std::int64_t every_steps = 0;
+  double every_minutes = 0;
+  std::int32_t keep = 2;
+
+  SLACKLINE_API static OptionTable<CheckpointOptions> table();
 };
 
 /// [eval]: accuracy on held-out data.
