@@ -96,6 +96,12 @@ class RunFolder : public testing::Test {
     const int status = std::system(command.c_str());
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
+  static std::vector<double> losses(const fs::path& dir) {
+    std::vector<double> out;
+    std::ifstream lines(dir / "steps.jsonl");
+    for (std::string line; std::getline(lines, line);) out.push_back(Json::parse(line)["loss"]);
+    return out;
+  }
 
   testing_support::TemporaryFolder folder_;
 };
@@ -110,6 +116,8 @@ TEST_P(SignalTest, TheStepIsEndedResultsAreWrittenAndTheExitCodeSaysSo) {
   run.signal(GetParam());
   EXPECT_EQ(run.end(), 75);
   EXPECT_THAT(run.output(), testing::HasSubstr("interrupted after"));
+  EXPECT_THAT(run.output(),
+              testing::HasSubstr("it cannot go on: its configuration has no table [checkpoint]"));
   EXPECT_THAT(run.output(), testing::HasSubstr("verdict"));
 
   std::ifstream result(dir / "result.json");
@@ -123,12 +131,16 @@ TEST_P(SignalTest, TheStepIsEndedResultsAreWrittenAndTheExitCodeSaysSo) {
   EXPECT_EQ(json["steps"], steps) << "every trained step has its line";
 }
 
-TEST_F(ResumeTest, AnInterruptedRunGoesOnWithTheDataThatItHadNotSeen) {
+TEST_F(ResumeTest, AnInterruptedRunGoesOnAsIfNothingHadBeen) {
   const fs::path stopped = folder_.path() / "stopped";
   const fs::path whole = folder_.path() / "whole";
   const std::vector<std::string> settings = {
-      "input.batch_size=16", "eval.every_epochs=0", "source.shuffle_buffer=100",
-      "transform=[{plugin='imagenet_turbojpeg', mode='train'}]", "input.workers=3"};
+      "checkpoint={}",
+      "input.batch_size=16",
+      "eval.every_epochs=0",
+      "source.shuffle_buffer=100",
+      "transform=[{plugin='imagenet_turbojpeg', mode='train'}]",
+      "input.workers=3"};
   EndlessRun run("digits_linear.toml", stopped, settings);
   ASSERT_TRUE(run.wait_for("step 40")) << run.output();
   run.signal(SIGTERM);
@@ -146,6 +158,7 @@ TEST_F(ResumeTest, AnInterruptedRunGoesOnWithTheDataThatItHadNotSeen) {
       kProgram + " run " + config_file("digits_linear.toml") + " --dir " + whole.string();
   for (const std::string& setting : settings) again += " --set \"" + setting + "\"";
   ASSERT_EQ(shell(again + enough), 0);
+  EXPECT_EQ(losses(stopped), losses(whole)) << "interrupted after " << steps_before << " steps";
   EXPECT_EQ(shell(kProgram + " verify " + stopped.string() + " " + whole.string()), 0)
       << "interrupted after " << steps_before << " steps";
 }

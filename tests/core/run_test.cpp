@@ -597,6 +597,44 @@ TEST_F(RunTest, TheTopFiveAreInStepsEvaluationsAndOnTheScreen) {
   EXPECT_THAT(screen_.str(), HasSubstr(said.str()));
 }
 
+/// Asks for a stop as soon as these words are written.
+class StopsAtWords final : public std::stringbuf {
+ public:
+  StopsAtWords(std::string words, std::stop_source stop)
+      : words_(std::move(words)), stop_(std::move(stop)) {}
+
+ protected:
+  std::streamsize xsputn(const char* text, std::streamsize size) override {
+    const std::streamsize written = std::stringbuf::xsputn(text, size);
+    if (str().find(words_) != std::string::npos) stop_.request_stop();
+    return written;
+  }
+
+ private:
+  std::string words_;
+  std::stop_source stop_;
+};
+
+TEST_F(RunTest, AnEvaluationThatWasCutShortIsDoneAgainByTheContinuation) {
+  const auto set = three_epochs() + std::vector<std::string>{"run.epochs=2", "run.log_steps=1"};
+  run_toml(std::string(kDigits) + kHeldOut, set, "whole");
+  ASSERT_EQ(result("whole")["evaluations"].size(), 2u);
+  StopsAtWords words("step 25", stop_);  // the last of its epoch: its evaluation is next
+  screen_.std::ios::rdbuf(&words);
+  EXPECT_EQ(run_toml(std::string(kDigits) + kHeldOut, set, "parts").exit_code,
+            ExitCode::kInterrupted);
+  screen_.std::ios::rdbuf(screen_.rdbuf());
+  ASSERT_EQ(steps("parts").size(), 25u);
+  ASSERT_EQ(result("parts")["evaluations"].size(), 0u);
+  stop_ = std::stop_source();
+  resume("parts");
+  EXPECT_EQ(losses("parts"), losses("whole"));
+  ASSERT_EQ(result("parts")["evaluations"].size(), 2u);
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(result("parts")["evaluations"][i]["loss"], result("whole")["evaluations"][i]["loss"]);
+  }
+}
+
 TEST_F(RunTest, OnlyTheSameTrainingIsResumed) {
   run_toml(kDigits, {"run.steps=3", "checkpoint={}"});
   const std::vector<std::pair<std::string, std::string>> edits = {

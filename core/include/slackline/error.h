@@ -23,7 +23,7 @@ enum class ExitCode : int {
   kOk = 0,
   kNo = 1,              ///< the work was done and the answer is no: runs differ, one is slower
   kUsage = 64,          ///< the command line makes no sense
-  kBadData = 65,        ///< a dataset is damaged
+  kBadData = 65,        ///< a dataset or a checkpoint is damaged
   kInternal = 70,       ///< a plugin or slackline itself failed
   kIo = 74,             ///< the system refused to read or write
   kInterrupted = 75,    ///< stopped by a signal; results so far are written
