@@ -61,5 +61,16 @@ TEST(MachineTest, PeakMemoryGrowsWithWhatIsTouched) {
   EXPECT_GE(peak_memory_bytes(), before + (32 << 20)) << block.size();
 }
 
+TEST(MachineTest, NoMoreMemoryIsAvailableThanIsThere) {
+  const Machine machine = this_machine();
+  EXPECT_GT(machine.memory_available_bytes, 0u);
+  EXPECT_LE(machine.memory_available_bytes, machine.memory_bytes);
+}
+
+TEST(MachineTest, TheFrequencyOfACpuIsInMegahertz) {
+  const double mhz = this_machine().cpu_mhz;  // 0 where the kernel does not say
+  EXPECT_TRUE(mhz == 0 || (mhz > 100 && mhz < 20'000)) << mhz;
+}
+
 }  // namespace
 }  // namespace slackline

@@ -108,7 +108,7 @@ std::string file_version_event(double unix_s) {
       .text();
 }
 
-std::string restart_event(const EventTime& time) {
+std::string session_start_event(const EventTime& time) {
   return event_at(time)
       .message(event::kSessionLog, Message().varint(session_log::kStatus, session_log::kStart))
       .text();
@@ -149,9 +149,10 @@ std::string event_file_name(double unix_s, const std::string& host) {
               host.empty() ? "localhost" : host, ".", getpid(), ".", count++, ".v2");
 }
 
-EventFile::EventFile(FileOps& files, const std::filesystem::path& path, double unix_s)
+EventFile::EventFile(FileOps& files, const std::filesystem::path& path, const EventTime& start)
     : file_(files, path) {
-  append(file_version_event(unix_s));
+  append(file_version_event(start.unix_s));
+  append(session_start_event(start));
 }
 
 }  // namespace slackline

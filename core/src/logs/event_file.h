@@ -26,8 +26,9 @@ struct EventTime {
 
 /// tensorflow.Event messages, as bytes.
 [[nodiscard]] std::string file_version_event(double unix_s);
-/// Makes readers drop all points of earlier files from `time.step` on.
-[[nodiscard]] std::string restart_event(const EventTime& time);
+/// Says that `time.step` is trained next. Readers drop the points that earlier files of the
+/// directory have from there on, if those files had such an event too.
+[[nodiscard]] std::string session_start_event(const EventTime& time);
 /// Each scalar a float tensor without dimensions, marked as of the plugin "scalars".
 [[nodiscard]] std::string scalars_event(const EventTime& time, const std::vector<Scalar>& scalars);
 
@@ -38,12 +39,12 @@ struct EventTime {
 /// equal.
 [[nodiscard]] std::string event_file_name(double unix_s, const std::string& host);
 
-/// A new event file, opened with its version. Whole records reach the system, one write each, so a
-/// killed run leaves a file that can be read.
+/// A new event file, which begins with its version and the start of its session. Whole records
+/// reach the system, one write each, so a killed run leaves a file that can be read.
 class EventFile {
  public:
-  /// Throws IoError.
-  EventFile(FileOps& files, const std::filesystem::path& path, double unix_s);
+  /// `start` has the first step that is told of. Throws IoError.
+  EventFile(FileOps& files, const std::filesystem::path& path, const EventTime& start);
 
   void append(std::string_view event) { file_.append(tfrecord_frame(event)); }
 

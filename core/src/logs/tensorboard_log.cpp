@@ -26,13 +26,11 @@ void add_loss(std::vector<Scalar>& scalars, const std::string& prefix, const Sam
 
 void TensorboardLog::started(const RunStart& start) {
   make_log_dir(options_.dir);
-  const double start_s = unix_seconds(time_.start());
-  file_.emplace(files_, options_.dir / event_file_name(start_s, this_machine().host), start_s);
   steps_ = start.steps_before;
-  if (steps_ == 0) return;
-  // A killed run may have told of steps that are now trained again: those from the next one on.
-  file_->append(restart_event(
-      {.unix_s = unix_seconds(time_.now()), .step = static_cast<std::int64_t>(steps_ + 1)}));
+  const double start_s = unix_seconds(time_.start());
+  // A run that was killed may have told of steps that its continuation trains again.
+  file_.emplace(files_, options_.dir / event_file_name(start_s, this_machine().host),
+                EventTime{.unix_s = start_s, .step = static_cast<std::int64_t>(steps_ + 1)});
 }
 
 EventTime TensorboardLog::now() const {
