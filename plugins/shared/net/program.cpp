@@ -221,10 +221,11 @@ class Backward {
   }
 
   /// Both get the same tensor. The one that comes first in the walk must not overwrite it while the
-  /// other has not read it: that is why batch norm's asks
-  /// take_for_overwriting().
+  /// other has not read it: that is why batch norm's asks take_for_overwriting().
   void emit(const Add& o) {
     const TensorId dy = whole(o.y);
+    // In a row of blocks the same tensor was already passed on by the sum behind this one.
+    std::erase_if(shared_, [dy](const Shared& shared) { return shared.tensor == dy; });
     shared_.push_back({dy, 2});
     contribute(o.a, dy);
     contribute(o.b, dy);
