@@ -104,15 +104,6 @@ TEST(SampleMeansTest, TheLossIsCrossEntropyAndPenaltyTogether) {
 TEST(SampleMeansTest, OfNoSampleTheyAreZero) {
   EXPECT_EQ(means_of({}).loss, 0);
   EXPECT_EQ(means_of({}).accuracy_top_5, 0);
-TEST(SampleMeansTest, TheLossIsCrossEntropyAndPenaltyOfOneSample) {
-  const SampleMeans means =
-      means_of({.loss = 16, .correct = 4, .samples = 8, .correct_top5 = 6, .penalty = 4});
-  EXPECT_EQ(means.loss, 2.5);
-  EXPECT_EQ(means.cross_entropy, 2.0);
-  EXPECT_EQ(means.penalty, 0.5);
-  EXPECT_EQ(means.accuracy, 0.5);
-  EXPECT_EQ(means.accuracy_top_5, 0.75);
-  EXPECT_EQ(means_of({}).loss, 0);
 }
 
 }  // namespace

@@ -87,20 +87,21 @@ Reference::Reference(const Program& program, const Normalisation& normalisation)
 }
 
 void Reference::train(const StepInput& input, StepSums& sums) {
-  run_ops(program_.ops.size(), Mode::kTraining, input, sums);
+  sums = {};
+  for (const Op& op : program_.ops) run(op, Mode::kTraining, input, sums);
 }
 
 void Reference::evaluate(const StepInput& input, StepSums& sums) {
-  run_ops(program_.forward_ops, Mode::kEvaluation, input, sums);
+  sums = {};
+  for (std::size_t i = 0; i < program_.forward_ops; ++i) {
+    run(program_.ops[i], Mode::kEvaluation, input, sums);
+  }
 }
 
-void Reference::run_ops(std::size_t count, Mode mode, const StepInput& input, StepSums& sums) {
-  sums = {};
+void Reference::run(const Op& op, Mode mode, const StepInput& input, StepSums& sums) {
   input_ = &input;
   sums_ = &sums;
-  for (std::size_t i = 0; i < count; ++i) {
-    run(program_.ops[i], mode, static_cast<std::int64_t>(input.labels.size()));
-  }
+  run(op, mode, static_cast<std::int64_t>(input.labels.size()));
   input_ = nullptr;
   sums_ = nullptr;
 }

@@ -38,11 +38,12 @@ class Reference {
   /// Forward with the running statistics. Overwrites `sums`.
   void evaluate(const StepInput& input, StepSums& sums);
 
-  /// One operation, on the first `batch_size` samples. Ingest and SoftmaxLoss need a whole step.
+  /// One operation alone. Adds to `sums`.
+  void run(const Op& op, Mode mode, const StepInput& input, StepSums& sums);
+  /// The same on the first `batch_size` samples, for all but Ingest and SoftmaxLoss.
   void run(const Op& op, Mode mode, std::int64_t batch_size);
 
  private:
-  void run_ops(std::size_t count, Mode mode, const StepInput& input, StepSums& sums);
   /// Extents with the batch's N, for activations.
   [[nodiscard]] Extents extents(TensorId id) const;
 

@@ -1,0 +1,286 @@
+// resnet_cpu and the float64 reference against PyTorch: the same weights, the same batches.
+
+#include <slackline/model.h>
+
+#include <cmath>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "golden_case.h"
+#include "net/reference.h"
+#include "net_cpu/executor.h"
+#include "owned_batch.h"
+#include "test_host.h"
+
+namespace slackline::net {
+namespace {
+
+using testing_support::GoldenCase;
+using testing_support::make_plugin;
+using testing_support::OwnedBatch;
+using testing_support::relative_error;
+using testing_support::SketchComparison;
+using testing_support::TestHost;
+
+/// One step of a case on either executor, which differ in their numbers only.
+class ReferenceStep {
+ public:
+  explicit ReferenceStep(const Program& program)
+      : program_(program), reference_(program, GoldenCase::normalisation()) {}
+
+  void write(TensorId id, const std::vector<float>& values) {
+    std::ranges::copy(values, reference_.tensor(id).begin());
+  }
+  void run(std::size_t op, const StepInput& input, StepSums& sums) {
+    reference_.run(program_.ops[op], Mode::kTraining, input, sums);
+  }
+  std::vector<double> read(TensorId id) {
+    return {reference_.tensor(id).begin(), reference_.tensor(id).end()};
+  }
+
+ private:
+  const Program& program_;
+  Reference reference_;
+};
+
+class ExecutorStep {
+ public:
+  explicit ExecutorStep(const Program& program)
+      : executor_(program, {.precision = cpu::Precision::kFloat32,
+                            .threads = 2,
+                            .normalisation = GoldenCase::normalisation()}) {}
+
+  void write(TensorId id, const std::vector<float>& values) { executor_.write(id, values); }
+  void run(std::size_t op, const StepInput& input, StepSums& sums) {
+    executor_.run(op, Mode::kTraining, input, sums);
+  }
+  std::vector<float> read(TensorId id) {
+    std::vector<float> values(values_of(executor_.program().tensor(id).extents));
+    executor_.read(id, values);
+    return values;
+  }
+
+ private:
+  cpu::Executor executor_;
+};
+
+struct StepErrors {
+  double logits = 0, loss = 0, smoothed_loss = 0, gradients = 0, worst_gradient = 0, running = 0;
+};
+
+template <class Step>
+StepErrors errors_of_first_step(const GoldenCase& golden) {
+  const auto run = [&](float smoothing, auto look) {
+    ResnetSpec spec = golden.spec();
+    spec.label_smoothing = smoothing;
+    const Program program = build_resnet(spec);
+    Step step(program);
+    std::size_t t = 0;
+    for (const TensorId id : program.all(TensorKind::kParameter)) {
+      step.write(id, golden.weights(program.tensor(id), t++));
+    }
+    for (const TensorId id : program.all(TensorKind::kStatistic)) {
+      const bool is_variance = program.tensor(id).name.ends_with("var");
+      step.write(
+          id, std::vector<float>(values_of(program.tensor(id).extents), is_variance ? 1.0f : 0.0f));
+    }
+    look(program, step);
+  };
+  const auto images = golden.images(0);
+  const auto labels = golden.labels(0);
+  const StepInput input{images, labels, static_cast<std::int32_t>(golden.spec().batch_size)};
+  const auto samples = static_cast<double>(golden.spec().batch_size);
+
+  StepErrors errors;
+  run(0, [&](const Program& program, Step& step) {
+    StepSums sums;
+    std::vector<double> logits;
+    for (std::size_t op = 0; op < program.ops.size(); ++op) {
+      step.run(op, input, sums);
+      if (const auto* loss = std::get_if<SoftmaxLoss>(&program.ops[op])) {
+        const auto values = step.read(loss->logits);
+        logits.assign(values.begin(), values.end());
+      }
+    }
+    errors.logits = relative_error(logits, golden.doubles("logits"));
+    errors.loss = relative_error(std::vector{sums.loss / samples}, golden.doubles("loss"));
+    SketchComparison gradients(golden.doubles("gradient.projections"),
+                               golden.doubles("gradient.norm"));
+    std::size_t row = 0;
+    for (const TensorId id : program.all(TensorKind::kGradient)) {
+      const auto values = step.read(id);
+      errors.worst_gradient =
+          std::max(errors.worst_gradient, gradients.compare(row, row, std::span(values)));
+      ++row;
+    }
+    errors.gradients = gradients.error_of_all();
+    SketchComparison running(golden.doubles("running.projections"), golden.doubles("running.norm"));
+    row = 0;
+    for (const TensorId id : program.all(TensorKind::kStatistic)) {
+      const auto values = step.read(id);
+      running.compare(row, 20000 + row, std::span(values));
+      ++row;
+    }
+    errors.running = running.error_of_all();
+  });
+  run(0.1f, [&](const Program& program, Step& step) {
+    StepSums sums;
+    for (std::size_t op = 0; op < program.forward_ops; ++op) step.run(op, input, sums);
+    errors.smoothed_loss =
+        relative_error(std::vector{sums.loss / samples}, golden.doubles("loss_smoothed"));
+  });
+  return errors;
+}
+
+class GoldenTest : public testing::TestWithParam<std::string> {
+ protected:
+  GoldenCase golden_{GetParam()};
+};
+
+TEST_P(GoldenTest, InFloat32TheFirstStepIsPyTorchs) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "ThreadSanitizer does not know OpenMP's barriers";
+#endif
+  const StepErrors errors = errors_of_first_step<ExecutorStep>(golden_);
+  RecordProperty("gradients", std::to_string(errors.gradients * 1e6) + "e-6");
+  EXPECT_LT(errors.logits, 1e-5);
+  EXPECT_LT(errors.loss, 1e-5);
+  EXPECT_LT(errors.smoothed_loss, 1e-5);
+  EXPECT_LT(errors.running, 1e-5);
+  EXPECT_LT(errors.gradients, 1e-5);
+  EXPECT_LT(errors.worst_gradient, 1e-5);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, GoldenTest,
+                         testing::Values("cifar20_symmetric", "cifar20_same", "cifar56_symmetric",
+                                         "cifar56_same", "resnet18_symmetric", "resnet18_same",
+                                         "resnet18_same_72x56", "resnet34_symmetric",
+                                         "resnet34_same", "resnet50_symmetric", "resnet50_same"),
+                         [](const auto& of_case) { return of_case.param; });
+
+class GoldenReferenceTest : public GoldenTest {};
+
+TEST_P(GoldenReferenceTest, InFloat64TheFirstStepIsPyTorchs) {
+  const StepErrors errors = errors_of_first_step<ReferenceStep>(golden_);
+  EXPECT_LT(errors.logits, 1e-10);
+  EXPECT_LT(errors.loss, 1e-12);
+  EXPECT_LT(errors.smoothed_loss, 1e-7);  // 0.1 in float32
+  EXPECT_LT(errors.running, 1e-10);
+  EXPECT_LT(errors.gradients, 1e-9);
+  EXPECT_LT(errors.worst_gradient, 1e-8);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, GoldenReferenceTest,
+                         testing::Values("cifar20_symmetric", "cifar20_same",
+                                         "resnet18_same_72x56"),
+                         [](const auto& of_case) { return of_case.param; });
+
+/// Twenty steps through the plugin.
+class GoldenRunTest : public GoldenTest {
+ protected:
+  struct Losses {
+    std::vector<double> cross_entropy, objective;
+    double evaluation = 0;
+  };
+
+  Losses train(const OptimizerSpec& optimizer, double label_smoothing) {
+    const ResnetSpec spec = golden_.spec();
+    const auto model = make_plugin<Model>(
+        "resnet_cpu",
+        {{"depth", spec.depth},
+         {"padding", std::string(spec.padding == Padding::kSame ? "same" : "symmetric")},
+         {"label_smoothing", label_smoothing},
+         {"std", std::vector<double>{58, 58, 58}}},
+        host_);
+    const ImageShape shape{static_cast<std::int32_t>(spec.height),
+                           static_cast<std::int32_t>(spec.width), 3};
+    const auto samples = static_cast<std::int32_t>(spec.batch_size);
+    model->build({.image = shape,
+                  .max_batch_size = samples,
+                  .num_classes = static_cast<std::int32_t>(spec.classes),
+                  .seed = 1,
+                  .device = {},
+                  .optimizer = optimizer,
+                  .cpu_threads = 2});
+    const Program program = build_resnet(spec);
+    std::size_t t = 0;
+    for (const TensorId id : program.all(TensorKind::kParameter)) {
+      EXPECT_EQ(model->state().tensors()[t].name, program.tensor(id).name);
+      model->state().write(t, golden_.weights(program.tensor(id), t));
+      ++t;
+    }
+    Losses losses;
+    StepSums sums;
+    for (std::uint64_t step = 0; step < 20; ++step) {
+      OwnedBatch batch(shape, golden_.images(step), golden_.labels(step));
+      model->forward_backward(*batch, samples, sums);
+      losses.cross_entropy.push_back(sums.loss / samples);
+      losses.objective.push_back((sums.loss + sums.penalty) / samples);
+      model->update({.learning_rate = std::stof(golden_.meta("learning_rate"))});
+    }
+    OwnedBatch batch(shape, golden_.images(0), golden_.labels(0));
+    model->evaluate(*batch, sums);
+    losses.evaluation = sums.loss / samples;
+    return losses;
+  }
+
+  static OptimizerSpec optimizer(WeightDecay form, float decay) {
+    return {.kind = OptimizerKind::kSgd,
+            .decay_form = form,
+            .weight_decay = decay,
+            .momentum = 0.9f,
+            .lars_trust = 0};
+  }
+
+  void expect_losses(const std::vector<double>& found, const std::string& name) {
+    const std::vector<double> expected = golden_.doubles(name);
+    EXPECT_NEAR(found[0], expected[0], 1e-5 * expected[0]);
+    for (std::size_t i = 0; i < 20; ++i) {
+      EXPECT_NEAR(found[i], expected[i], kDrift * expected[i]) << name << ", step " << i + 1;
+    }
+  }
+
+  /// Rounding grows from step to step; PyTorch's own float32 drifts as far.
+  static constexpr double kDrift = 1e-3;
+
+  TestHost host_;
+};
+
+TEST_P(GoldenRunTest, TwentyStepsOfSgdArePyTorchs) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "ThreadSanitizer does not know OpenMP's barriers";
+#endif
+  const Losses plain = train(optimizer(WeightDecay::kTorch, 0), 0);
+  expect_losses(plain.cross_entropy, "losses.plain");
+  const double expected = golden_.doubles("eval_loss.plain")[0];
+  EXPECT_NEAR(plain.evaluation, expected, 10 * kDrift * expected);
+}
+
+TEST_P(GoldenRunTest, TwentyStepsWithEachFormOfWeightDecayArePyTorchs) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "ThreadSanitizer does not know OpenMP's barriers";
+#endif
+  expect_losses(train(optimizer(WeightDecay::kTorch, 1e-4f), 0).cross_entropy,
+                "losses.torch_decay");
+  const Losses keras = train(optimizer(WeightDecay::kL2Loss, 1e-4f), 0);
+  expect_losses(keras.cross_entropy, "losses.keras_l2");
+  expect_losses(keras.objective, "objective.keras_l2");
+}
+
+TEST_P(GoldenRunTest, TwentyStepsWithLabelSmoothingArePyTorchs) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "ThreadSanitizer does not know OpenMP's barriers";
+#endif
+  expect_losses(train(optimizer(WeightDecay::kTorch, 0), 0.1).cross_entropy, "losses.smoothed");
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, GoldenRunTest,
+                         testing::Values("cifar20_symmetric", "cifar20_same", "resnet18_symmetric",
+                                         "resnet18_same_72x56"),
+                         [](const auto& of_case) { return of_case.param; });
+
+}  // namespace
+}  // namespace slackline::net
