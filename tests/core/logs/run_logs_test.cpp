@@ -82,6 +82,10 @@ aspect_ratio = [1.0, 1.0]
 flip_probability = 0.0
 )toml";
 
+/// 1,000 records: 31 batches of 32, and one of 8.
+const std::string kHeldOutToTrainOn = "source.files=['" + std::string(SLACKLINE_TEST_SOURCE_DIR) +
+                                      "/tests/data/digits/validation-*']";
+
 class RunLogsTest : public testing::Test {
  protected:
   Config config(const std::vector<std::string>& set = {}) {
@@ -208,6 +212,7 @@ TEST_F(RunLogsTest, WithoutTheTableNoFileIsThere) {
 TEST_F(RunLogsTest, TheBenchmarkRunHasUpstreamsFields) {
   setenv("TF_B_OF_TEST", "two", 1);
   setenv("TF_A_OF_TEST", "one=1", 1);
+  setenv("TX_OF_TEST", "three", 1);
   run_with({benchmark(), "metrics.test_id='nightly'"});
   const Json run = benchmark_run();
   std::vector<std::string> keys;
@@ -230,6 +235,7 @@ TEST_F(RunLogsTest, TheBenchmarkRunHasUpstreamsFields) {
     variables.push_back(std::string(variable["name"]) + ":" + std::string(variable["value"]));
   }
   EXPECT_THAT(variables, testing::IsSupersetOf({"TF_A_OF_TEST:one=1", "TF_B_OF_TEST:two"}));
+  EXPECT_THAT(variables, testing::Each(testing::StartsWith("TF_")));
   EXPECT_TRUE(std::is_sorted(variables.begin(), variables.end()));
 
   std::map<std::string, Json> parameters;
@@ -257,19 +263,23 @@ TEST_F(RunLogsTest, NamesOfModelAndDatasetMayBeGiven) {
 }
 
 TEST_F(RunLogsTest, RatesAreOfTheStepsBehindTheWarmUpWithoutTheTimeOfEvaluations) {
-  run_with({benchmark()});
+  run_with({benchmark(), kHeldOutToTrainOn, "run.epochs=2",
+            "run.steps=40"});  // evaluated after 31 of them
+  ASSERT_EQ(result()["evaluations"].size(), 2u);
   const auto all = metrics();
   const auto rate = [](const Steps& steps) { return 1e3 * steps.images / steps.ms(); };
   const std::vector<Json> current = all.at("current_examples_per_sec");
   const std::vector<Json> average = all.at("average_examples_per_sec");
-  ASSERT_EQ(current.size(), 2u);
-  ASSERT_EQ(average.size(), 2u);
-  EXPECT_EQ(current[0]["global_step"], 5);
-  EXPECT_EQ(current[1]["global_step"], 10);
-  EXPECT_NEAR(double(current[0]["value"]), rate(steps(2, 5)), 1e-6 * rate(steps(2, 5)));
-  EXPECT_NEAR(double(current[1]["value"]), rate(steps(5, 10)), 1e-6 * rate(steps(5, 10)));
-  EXPECT_NEAR(double(average[0]["value"]), rate(steps(2, 5)), 1e-6 * rate(steps(2, 5)));
-  EXPECT_NEAR(double(average[1]["value"]), rate(steps(2, 10)), 1e-6 * rate(steps(2, 10)));
+  ASSERT_EQ(current.size(), 8u);
+  ASSERT_EQ(average.size(), 8u);
+  for (std::size_t i = 0; i < 8; ++i) {
+    const std::size_t end = 5 * (i + 1);
+    EXPECT_EQ(current[i]["global_step"], end);
+    const double current_rate = rate(steps(std::max<std::size_t>(2, end - 5), end));
+    const double average_rate = rate(steps(2, end));
+    EXPECT_NEAR(double(current[i]["value"]), current_rate, 1e-6 * current_rate);
+    EXPECT_NEAR(double(average[i]["value"]), average_rate, 1e-6 * average_rate);
+  }
 }
 
 TEST_F(RunLogsTest, EveryMetricHasUpstreamsFieldsAndATimeOfDay) {
@@ -481,10 +491,8 @@ TEST_F(RunLogsTest, ALogMayBeTurnedOnWhenARunIsResumed) {
 }
 
 TEST_F(RunLogsTest, MlperfLinesTellTheWholeRun) {
-  // 1,000 records: 31 batches of 32, and one of 8.
   run_with({"metrics.mlperf=true", "run.steps=0", "run.epochs=2", "input.drop_remainder=false",
-            "source.files=['" + std::string(SLACKLINE_TEST_SOURCE_DIR) +
-                "/tests/data/digits/validation-*']"});
+            kHeldOutToTrainOn});
   const Json evaluations = result()["evaluations"];
   const auto accuracy = [&](int i) { return evaluations[i]["accuracy"].dump(); };
   EXPECT_THAT(
@@ -517,12 +525,21 @@ TEST_F(RunLogsTest, MlperfLinesHaveTheFieldsOfMllogInOrderOfTime) {
   EXPECT_NEAR(double(before) / 1e3, double(result()["upstream"]["step_timestamp_log"][0][1]), 600);
 }
 
-TEST_F(RunLogsTest, MlperfDoesNotClaimToKnowSamplesThatNoEpochTrained) {
-  run_with({"metrics.mlperf=true"});  // 12 steps, in the middle of an epoch
+TEST_F(RunLogsTest, AnEpochThatIsCutShortEndsBeforeItsEvaluation) {
+  run_with({"metrics.mlperf=true"});
   const auto keys = mlperf_keys();
-  EXPECT_THAT(keys, testing::Not(testing::Contains(testing::StartsWith("train_samples"))));
-  EXPECT_THAT(keys, testing::IsSupersetOf({"epoch_start@1", "epoch_stop@1", "eval_start@1",
-                                           "eval_stop@1", "trained_samples=384"}));
+  ASSERT_EQ(keys.size(), 15u);
+  EXPECT_THAT(std::vector<std::string>(keys.begin() + 7, keys.end()),
+              ElementsAre("epoch_start@1", "epoch_stop@1", "eval_start@1", "eval_samples=1000",
+                          testing::StartsWith("eval_accuracy="), "eval_stop@1",
+                          "trained_samples=384", "run_stop success"));
+}
+
+TEST_F(RunLogsTest, MlperfDoesNotClaimToKnowHowManySamplesThereAre) {
+  run_with(
+      {"metrics.mlperf=true", "run.steps=0", kHeldOutToTrainOn});  // and a remainder is dropped
+  EXPECT_THAT(mlperf_keys(), testing::Contains("trained_samples=992"));
+  EXPECT_THAT(mlperf_keys(), testing::Not(testing::Contains(testing::StartsWith("train_samples"))));
 }
 
 TEST_F(RunLogsTest, MlperfLinesOfAResumedRunStandBehindThoseBefore) {
