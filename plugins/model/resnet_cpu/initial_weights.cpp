@@ -2,8 +2,10 @@
 
 #include <slackline/random.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <span>
 
 #include "nn/parameters.h"
 
@@ -31,7 +33,9 @@ std::vector<float> initial_weights(const net::Program& program, net::TensorId id
   const net::Tensor& tensor = program.tensor(id);
   std::vector<float> weights(net::values_of(tensor.extents));
   const auto [out, in, height, width] = tensor.extents;
-  const auto place = static_cast<std::uint32_t>(id);
+  const auto place = static_cast<std::uint32_t>(std::ranges::count_if(
+      std::span(program.tensors).first(static_cast<std::size_t>(id)),
+      [](const net::Tensor& t) { return t.kind == net::TensorKind::kParameter; }));
   if (tensor.is_kernel && tensor.name.starts_with("fc.")) {
     nn::fill_glorot_uniform(weights, static_cast<std::size_t>(in), static_cast<std::size_t>(out),
                             seed, place);

@@ -8,7 +8,7 @@
 namespace slackline {
 
 /// What parameter `id` starts with, dense: as upstream's Keras model. It depends on `seed` and the
-/// parameter's place in the program alone.
+/// parameter's place among the parameters alone, whatever else the program has.
 ///
 /// Kernels of convolutions: Keras's he_normal, a normal distribution that is cut off at two
 /// standard deviations and then has the variance 2 / fan_in (He et al., 2015). The dense kernel:
