@@ -18,21 +18,20 @@ from torch.nn import functional as F
 
 import torch_resnet as nets
 
-CASES = {  # name: (arch, classes, padding, batch, height, width, seed)
-    'cifar20_symmetric': ('cifar20', 10, 'symmetric', 8, 32, 32, 11),
-    'cifar20_same': ('cifar20', 10, 'same', 8, 32, 32, 11),
-    'cifar56_symmetric': ('cifar56', 10, 'symmetric', 8, 32, 32, 3),
-    'cifar56_same': ('cifar56', 10, 'same', 8, 32, 32, 2),
-    'resnet18_symmetric': ('resnet18', 10, 'symmetric', 4, 64, 64, 9),
-    'resnet18_same': ('resnet18', 10, 'same', 4, 64, 64, 6),
-    'resnet18_same_72x56': ('resnet18', 10, 'same', 4, 72, 56, 3),
-    'resnet34_symmetric': ('resnet34', 10, 'symmetric', 4, 64, 64, 5),
-    'resnet34_same': ('resnet34', 10, 'same', 4, 64, 64, 11),
-    'resnet50_symmetric': ('resnet50', 1001, 'symmetric', 4, 64, 64, 8),
-    'resnet50_same': ('resnet50', 1001, 'same', 4, 64, 64, 7),
+CASES = {  # name: (arch, classes, padding, batch, height, width, seed, learning rate)
+    'cifar20_symmetric': ('cifar20', 10, 'symmetric', 8, 32, 32, 11, 0.01),
+    'cifar20_same': ('cifar20', 10, 'same', 8, 32, 32, 11, 0.01),
+    'cifar56_symmetric': ('cifar56', 10, 'symmetric', 8, 32, 32, 3, 0.001),
+    'cifar56_same': ('cifar56', 10, 'same', 8, 32, 32, 2, 0.001),
+    'resnet18_symmetric': ('resnet18', 10, 'symmetric', 4, 64, 64, 9, 0.01),
+    'resnet18_same': ('resnet18', 10, 'same', 4, 64, 64, 6, 0.01),
+    'resnet18_same_72x56': ('resnet18', 10, 'same', 4, 72, 56, 3, 0.01),
+    'resnet34_symmetric': ('resnet34', 10, 'symmetric', 4, 64, 64, 5, 0.01),
+    'resnet34_same': ('resnet34', 10, 'same', 4, 64, 64, 11, 0.01),
+    'resnet50_symmetric': ('resnet50', 1001, 'symmetric', 4, 64, 64, 8, 0.0001),
+    'resnet50_same': ('resnet50', 1001, 'same', 4, 64, 64, 7, 0.0001),
 }
 STEPS = 20
-LEARNING_RATE = 0.01
 MOMENTUM = 0.9
 DECAY = 1e-4
 SMOOTHING = 0.1
@@ -51,9 +50,9 @@ def running_statistics(model):
 
 
 class Case:
-    def __init__(self, arch, classes, padding, size, height, width, seed):
+    def __init__(self, arch, classes, padding, size, height, width, seed, learning_rate):
         self.arch, self.classes, self.padding, self.seed = arch, classes, padding, seed
-        self.size, self.height, self.width = size, height, width
+        self.size, self.height, self.width, self.learning_rate = size, height, width, learning_rate
         self.batches = [nets.batch(seed, b, size, height, width, classes) for b in range(STEPS)]
         self.inputs = [nets.normalise(images) for images, _ in self.batches]
         self.labels = [torch.from_numpy(labels) for _, labels in self.batches]
@@ -93,7 +92,7 @@ class Case:
     def run(self, kind):
         """STEPS steps of one kind of SGD."""
         model = self.model()
-        optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE, MOMENTUM,
+        optimizer = torch.optim.SGD(model.parameters(), self.learning_rate, MOMENTUM,
                                     weight_decay=DECAY if kind == 'torch_decay' else 0)
         losses, objectives = [], []
         for step in range(STEPS):
@@ -221,7 +220,7 @@ def make(name):
     metadata = {
         'arch': case.arch, 'classes': case.classes, 'padding': case.padding, 'batch_size': case.size,
         'height': case.height, 'width': case.width, 'seed': case.seed, 'means': list(nets.MEANS),
-        'scale': nets.SCALE, 'learning_rate': LEARNING_RATE, 'momentum': MOMENTUM, 'steps': STEPS,
+        'scale': nets.SCALE, 'learning_rate': case.learning_rate, 'momentum': MOMENTUM, 'steps': STEPS,
         'batch_norm_momentum': nets.BATCH_NORM_MOMENTUM, 'batch_norm_epsilon': nets.BATCH_NORM_EPSILON,
         'parameters': list(weights), 'shapes': [list(w.shape) for w in weights.values()],
         'running': list(first['running']), 'outputs': list(first['outputs']),
