@@ -38,7 +38,7 @@ using State = std::map<std::string, Values>;
 
 class ResnetCpuTest : public testing::Test {
  protected:
-  static constexpr ImageShape kShape{8, 8, 3};
+  static constexpr ImageShape kShape{16, 16, 3};
   static constexpr std::int32_t kBatch = 6;
 
   void SetUp() override { SLACKLINE_SKIP_OPENMP(); }
@@ -326,8 +326,8 @@ TEST_F(ResnetCpuTest, ReportsItsSizeAndItsWork) {
   // 272,762 with ten classes; the dense layer has 65 for each.
   EXPECT_EQ(host_.reports.at("parameters"), 272'762 - 6 * 65);
   EXPECT_EQ(host_.reports.at("threads"), 3) << "not what the strategy gives";
-  EXPECT_GT(host_.reports.at("flop_per_image"), 0.01);
-  EXPECT_LT(host_.reports.at("flop_per_image"), 0.03);
+  EXPECT_GT(host_.reports.at("flop_per_image"), 0.05);
+  EXPECT_LT(host_.reports.at("flop_per_image"), 0.07);
   EXPECT_GT(host_.reports.at("activations"), 0);
 }
 

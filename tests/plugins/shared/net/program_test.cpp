@@ -200,6 +200,47 @@ TEST(ProgramTest, TensorsAreWrittenBeforeTheyAreReadAndNotOverwrittenWhileTheyAr
   }
 }
 
+TEST(ProgramTest, ATensorThatThreeOperationsReadGetsTheDerivativesOfAll) {
+  for (const Fusion fusion : {Fusion::kSeparate, Fusion::kBatchNorm}) {
+    Program program;
+    const auto add = [&](TensorKind kind, const std::string& name) {
+      program.tensors.push_back({.name = name, .kind = kind, .extents = {1, 1, 1, 1}});
+      return static_cast<TensorId>(program.tensors.size()) - 1;
+    };
+    const auto activation = [&](const std::string& name) {
+      return add(TensorKind::kActivation, name);
+    };
+    const auto parameter = [&](const std::string& name) {
+      const TensorId id = add(TensorKind::kParameter, name);
+      const TensorId gradient = add(TensorKind::kGradient, "gradient." + name);
+      program.tensors[static_cast<std::size_t>(id)].gradient = gradient;
+      return id;
+    };
+    const TensorId pixels = activation("pixels"), x = activation("x");
+    program.ops.emplace_back(Ingest{.y = pixels});
+    program.ops.emplace_back(Relu{.x = pixels, .y = x});
+    TensorId sum = kNone;
+    for (const char* name : {"a", "b", "c"}) {
+      const TensorId y = activation(name);
+      const TensorId weight = parameter(std::string(name) + ".weight");
+      program.ops.emplace_back(Conv{.x = x, .weight = weight, .y = y, .window = {}});
+      if (sum == kNone) {
+        sum = y;
+        continue;
+      }
+      const TensorId more = activation("sum");
+      program.ops.emplace_back(Add{.a = sum, .b = y, .y = more});
+      sum = more;
+    }
+    const TensorId logits = activation("logits"), dlogits = activation("d logits");
+    const TensorId weight = parameter("fc.weight"), bias = parameter("fc.bias");
+    program.ops.emplace_back(Dense{.x = sum, .weight = weight, .bias = bias, .y = logits});
+    program.ops.emplace_back(SoftmaxLoss{.logits = logits, .dlogits = dlogits});
+    append_backward(program, fusion);
+    Replay(program).run();
+  }
+}
+
 TEST(ProgramTest, AWindowsPaddingAndExtentsAreTheSameForwardAndBackward) {
   for (const ResnetSpec& spec : all_resnets()) {
     const Program program = build_resnet(spec);
