@@ -18,7 +18,7 @@ def run(command):
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         return None, (done.stderr.strip().splitlines() or ['no output'])[-1]
-    return json.loads(done.stdout.strip().splitlines()[-1])['images_per_s'], None
+    return json.loads(done.stdout.strip().splitlines()[-1])['images_per_second'], None
 
 
 def main():

@@ -75,7 +75,7 @@ void measure(const Arguments& a) {
                                        {"image", a.image},
                                        {"dtype", a.precision},
                                        {"threads", a.threads},
-                                       {"images_per_s", 1e3 * a.batch / sorted[sorted.size() / 2]},
+                                       {"images_per_second", 1e3 * a.batch / sorted[sorted.size() / 2]},
                                        {"step_ms", times_ms}};
   std::cout << json.dump() << "\n";
 }
