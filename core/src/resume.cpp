@@ -98,7 +98,11 @@ std::string training_differences(const std::string& toml_then, const Config& now
        config_diff(toml_then, now.to_toml(false), "the checkpoint's configuration")) {
     if (may_change(difference.key, now)) continue;
     out += text("\n  ", difference.key, ": ", difference.a.value_or("not set"), " then, ",
-                difference.b.value_or("not set"), " now");
+                difference.b.value_or("not set"), " now",
+                is_length_of_schedule(difference.key, now)
+                    ? " (the learning rates depend on how long the run is, as [optimizer] "
+                      "schedule_steps is 0)"
+                    : "");
   }
   return out;
 }

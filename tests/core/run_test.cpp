@@ -258,9 +258,9 @@ TEST_F(ResnetRunTest, ReplicasGiveTheSameBitsOnThreadsAndInTurn) {
   const std::string toml = std::string(kDigits) + kHeldOut;
   for (const std::string execution : {"threads", "virtual"}) {
     run_toml(toml,
-             on_digits() + std::vector<std::string>{
-                               "strategy={plugin='mirrored_cpu',replicas=2,execution='" +
-                               execution + "'}"},
+             on_digits() +
+                 std::vector<std::string>{"strategy={plugin='mirrored_cpu',replicas=2,execution='" +
+                                          execution + "'}"},
              execution);
   }
   EXPECT_EQ(losses("threads"), losses("virtual"));
@@ -499,7 +499,10 @@ class RunScheduleTest : public RunTest {
   void run_schedule(const std::string& name, std::vector<std::string> set) {
     const std::string data = std::string(SLACKLINE_TEST_SOURCE_DIR) + "/tests/data/digits/";
     const std::vector<std::string> common = {"source.files=['" + data + "validation-*']",
-                                             "input.batch_size=48", "run.steps=0", "run.epochs=3",
+                                             "input.batch_size=48",
+                                             "run.steps=0",
+                                             "run.epochs=3",
+                                             "checkpoint={}",
                                              kWarmAndStep};
     set.insert(set.begin(), common.begin(), common.end());
     run_toml(kDigits, set, name);

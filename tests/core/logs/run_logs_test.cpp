@@ -54,6 +54,7 @@ num_classes = 10
 workers = 1
 [optimizer]
 learning_rate = 0.25
+[checkpoint]
 [source]
 plugin = "tfrecord"
 files = ["DATA/digits/train-*"]
@@ -206,7 +207,7 @@ TEST_F(RunLogsTest, WithoutTheTableNoFileIsThere) {
     names.push_back(entry.path().filename().string());
   }
   EXPECT_THAT(names, testing::UnorderedElementsAre("resolved.toml", "steps.jsonl", "result.json",
-                                                   "state.json"));
+                                                   "checkpoints"));
 }
 
 TEST_F(RunLogsTest, TheBenchmarkRunHasUpstreamsFields) {
