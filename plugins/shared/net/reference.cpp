@@ -8,8 +8,19 @@
 namespace slackline::net {
 namespace {
 
-/// Calls f(n, k, p, q, c, r, s, y, x) for each product of a convolution: output (n, k, p, q),
-/// weight (k, c, r, s), input (n, c, y, x).
+/// The outputs 0..out-1 of a window's row or column `at` that look at a pixel and not at padding.
+struct Range {
+  std::int64_t begin = 0, end = 0;
+};
+Range range_within(std::int64_t in, std::int64_t out, std::int64_t at, std::int64_t padding,
+                   std::int64_t stride) {
+  const std::int64_t first = padding - at;  // the output i looks at i * stride - first
+  return {std::max<std::int64_t>(0, (first + stride - 1) / stride),
+          std::min(out, (in - 1 + first) / stride + 1)};
+}
+
+/// Calls f(x, w, y) with the places of each product of a convolution: x[x] * w[w] is a part of
+/// y[y].
 template <class Function>
 void for_each_product(const Extents& x, const Extents& w, const Extents& y, const Window& window,
                       Function f) {
@@ -17,20 +28,22 @@ void for_each_product(const Extents& x, const Extents& w, const Extents& y, cons
                      std::int64_t d) {
     return static_cast<std::size_t>(((a * e[1] + b) * e[2] + c) * e[3] + d);
   };
-  for (std::int64_t n = 0; n < y[0]; ++n) {
-    for (std::int64_t k = 0; k < y[1]; ++k) {
-      for (std::int64_t c = 0; c < x[1]; ++c) {
-        for (std::int64_t r = 0; r < w[2]; ++r) {
-          for (std::int64_t s = 0; s < w[3]; ++s) {
+  const auto step = static_cast<std::size_t>(window.stride);
+  for (std::int64_t r = 0; r < w[2]; ++r) {
+    const Range rows = range_within(x[2], y[2], r, window.top, window.stride);
+    for (std::int64_t s = 0; s < w[3]; ++s) {
+      const Range columns = range_within(x[3], y[3], s, window.left, window.stride);
+      if (columns.begin >= columns.end) continue;
+      const auto count = static_cast<std::size_t>(columns.end - columns.begin);
+      for (std::int64_t n = 0; n < y[0]; ++n) {
+        for (std::int64_t k = 0; k < y[1]; ++k) {
+          for (std::int64_t c = 0; c < x[1]; ++c) {
             const std::size_t weight = at(w, k, c, r, s);
-            for (std::int64_t p = 0; p < y[2]; ++p) {
-              const std::int64_t row = p * window.stride + r - window.top;
-              if (row < 0 || row >= x[2]) continue;
-              for (std::int64_t q = 0; q < y[3]; ++q) {
-                const std::int64_t column = q * window.stride + s - window.left;
-                if (column < 0 || column >= x[3]) continue;
-                f(at(x, n, c, row, column), weight, at(y, n, k, p, q));
-              }
+            for (std::int64_t p = rows.begin; p < rows.end; ++p) {
+              const std::size_t from = at(x, n, c, p * window.stride + r - window.top,
+                                          columns.begin * window.stride + s - window.left);
+              const std::size_t to = at(y, n, k, p, columns.begin);
+              for (std::size_t q = 0; q < count; ++q) f(from + q * step, weight, to + q);
             }
           }
         }
