@@ -18,13 +18,7 @@
 
 #include "net/reference.h"
 #include "net/resnet.h"
-
-// GCC's OpenMP waits in ways that ThreadSanitizer does not know, and it reports races of them.
-#if defined(__SANITIZE_THREAD__)
-#define SLACKLINE_SKIP_OPENMP() GTEST_SKIP() << "ThreadSanitizer does not know GCC's OpenMP"
-#else
-#define SLACKLINE_SKIP_OPENMP() static_cast<void>(0)
-#endif
+#include "openmp.h"
 
 namespace slackline::net::cpu {
 namespace {
