@@ -15,8 +15,10 @@ struct Range {
 Range range_within(std::int64_t in, std::int64_t out, std::int64_t at, std::int64_t padding,
                    std::int64_t stride) {
   const std::int64_t first = padding - at;  // the output i looks at i * stride - first
+  const std::int64_t last = in - 1 + first;
+  if (last < 0) return {};  // division rounds towards zero
   return {std::max<std::int64_t>(0, (first + stride - 1) / stride),
-          std::min(out, (in - 1 + first) / stride + 1)};
+          std::min(out, last / stride + 1)};
 }
 
 /// Calls f(x, w, y) with the places of each product of a convolution: x[x] * w[w] is a part of

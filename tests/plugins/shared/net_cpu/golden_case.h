@@ -5,6 +5,7 @@
 
 #include <slackline/safetensors.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "net/resnet.h"
 
@@ -41,6 +43,13 @@ class GoldenCase {
 
   [[nodiscard]] net::ResnetSpec spec() const { return spec_; }
   [[nodiscard]] std::string meta(const std::string& key) const { return file_.metadata().at(key); }
+
+  /// How far the logits of PyTorch's own float32 are from its float64: the worse of its two layouts.
+  [[nodiscard]] double float32_error_of_logits() const {
+    const auto ways = nlohmann::json::parse(meta("other_ways"));
+    return std::max(ways["float32_nchw"]["logits"].get<double>(),
+                    ways["float32_channels_last"]["logits"].get<double>());
+  }
 
   /// What the case's normalisation is to the network.
   static net::Normalisation normalisation() {

@@ -156,7 +156,8 @@ class GoldenTest : public testing::TestWithParam<std::string> {
 // behind it is compared sharply.
 TEST_P(GoldenTest, InFloat32TheFirstStepIsPyTorchs) {
   const StepErrors errors = errors_of_first_step<ExecutorStep>(golden_);
-  EXPECT_LT(errors.logits, 1e-5);
+  // With these weights float32 itself is 4e-5 from the truth in ResNet-50, PyTorch's too.
+  EXPECT_LT(errors.logits, std::max(1e-5, 1.5 * golden_.float32_error_of_logits()));
   EXPECT_LT(errors.loss, 1e-5);
   EXPECT_LT(errors.smoothed_loss, 1e-5);
   EXPECT_LT(errors.running, 1e-5);
