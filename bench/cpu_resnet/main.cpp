@@ -69,14 +69,15 @@ void measure(const Arguments& a) {
   }
   std::vector<double> sorted = times_ms;
   std::ranges::sort(sorted);
-  const nlohmann::ordered_json json = {{"program", "slackline"},
-                                       {"arch", "resnet" + std::to_string(a.depth)},
-                                       {"batch", a.batch},
-                                       {"image", a.image},
-                                       {"dtype", a.precision},
-                                       {"threads", a.threads},
-                                       {"images_per_second", 1e3 * a.batch / sorted[sorted.size() / 2]},
-                                       {"step_ms", times_ms}};
+  const nlohmann::ordered_json json = {
+      {"program", "slackline"},
+      {"arch", "resnet" + std::to_string(a.depth)},
+      {"batch", a.batch},
+      {"image", a.image},
+      {"dtype", a.precision},
+      {"threads", a.threads},
+      {"images_per_second", 1e3 * a.batch / sorted[sorted.size() / 2]},
+      {"step_ms", times_ms}};
   std::cout << json.dump() << "\n";
 }
 

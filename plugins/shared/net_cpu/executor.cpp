@@ -518,7 +518,7 @@ class TypedExecutor final : public Executor::Impl {
                                                          const Window& window) {
     // The stored layout first: for other batch sizes another one might be chosen.
     if (std::is_same_v<T, float>) {
-      const dnnl::convolution_forward::primitive_desc same(
+      dnnl::convolution_forward::primitive_desc same(
           conv_desc(activation_desc(x, batch_), desc_[at(weight)], activation_desc(y, batch_),
                     window),
           attributes(), engine_, true);

@@ -219,9 +219,8 @@ TEST_F(OneDeviceTest, AnErrorArrivesAtTheFinishOfItsStep) {
   EXPECT_EQ(finish(), "10/1/2");
   EXPECT_EQ(finish(), "label 12 is not in 0..9");
   EXPECT_EQ(finish(), "30/1/4");
-  EXPECT_EQ(ledger_.lines(),
-            (std::vector<std::string>{"train 1 of 2", "update 0.5", "train 2 of 3",
-                                      "train 3 of 4", "update 0.5"}))
+  EXPECT_EQ(ledger_.lines(), (std::vector<std::string>{"train 1 of 2", "update 0.5", "train 2 of 3",
+                                                       "train 3 of 4", "update 0.5"}))
       << "a step that failed must not change the parameters";
 }
 

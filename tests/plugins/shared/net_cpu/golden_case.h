@@ -44,7 +44,8 @@ class GoldenCase {
   [[nodiscard]] net::ResnetSpec spec() const { return spec_; }
   [[nodiscard]] std::string meta(const std::string& key) const { return file_.metadata().at(key); }
 
-  /// How far the logits of PyTorch's own float32 are from its float64: the worse of its two layouts.
+  /// How far the logits of PyTorch's own float32 are from its float64: the worse of its two
+  /// layouts.
   [[nodiscard]] double float32_error_of_logits() const {
     const auto ways = nlohmann::json::parse(meta("other_ways"));
     return std::max(ways["float32_nchw"]["logits"].get<double>(),
