@@ -49,6 +49,9 @@ class LearningRate {
 
   [[nodiscard]] float at(const StepPlace& place) const;
 
+  /// `rate` of the formulas above: learning_rate, with learning_rate_batch counted in.
+  [[nodiscard]] double base() const { return rate_; }
+
   [[nodiscard]] bool is_constant() const { return options_.schedule == Schedule::kConstant; }
 
  private:
@@ -58,7 +61,7 @@ class LearningRate {
   [[nodiscard]] double polynomial(double step) const;
 
   OptimizerOptions options_;
-  double rate_;              ///< with learning_rate_batch counted in
+  double rate_;
   double batches_an_epoch_;  ///< not rounded
   double steps_an_epoch_;    ///< rounded down
   double warmup_steps_;

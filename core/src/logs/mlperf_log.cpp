@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "learning_rate.h"
 #include "results.h"
 
 namespace slackline {
@@ -18,6 +19,17 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kIntervalStart = "INTERVAL_START";
 constexpr const char* kIntervalEnd = "INTERVAL_END";
 constexpr const char* kPointInTime = "POINT_IN_TIME";
+
+/// Of mlperf_logging's rules for ResNet.
+const char* name_of(OptimizerKind kind) {
+  switch (kind) {
+    case OptimizerKind::kSgd:
+      return "sgd";
+    case OptimizerKind::kLars:
+      return "lars";
+  }
+  return "";
+}
 
 Json at_epoch(std::uint32_t epoch_from_1) { return {{"epoch_num", epoch_from_1}}; }
 
@@ -61,10 +73,10 @@ void MlperfLog::started(const RunStart& start) {
   write({.type = kIntervalStart, .key = "init_start", .at = time_.start()});
   write({.type = kPointInTime, .key = "seed", .value = config.run.seed});
   write({.type = kPointInTime, .key = "global_batch_size", .value = config.input.batch_size});
-  write({.type = kPointInTime, .key = "opt_name", .value = "sgd"});
+  write({.type = kPointInTime, .key = "opt_name", .value = name_of(config.optimizer.kind)});
   write({.type = kPointInTime,
          .key = "opt_base_learning_rate",
-         .value = config.optimizer.learning_rate});
+         .value = LearningRate(config.optimizer, config.run, config.input).base()});
   write({.type = kIntervalEnd, .key = "init_stop"});
   write({.type = kIntervalStart, .key = "run_start"});
 }

@@ -26,6 +26,7 @@
 #include "logs/benchmark_log.h"
 #include "logs/event_file.h"
 #include "logs/tensorboard_log.h"
+#include "openmp.h"
 #include "results.h"
 #include "temporary_folder.h"
 #include "test_host.h"
@@ -506,6 +507,15 @@ TEST_F(RunLogsTest, MlperfLinesTellTheWholeRun) {
                   "epoch_start@2", "epoch_stop@2",  //
                   "eval_start@2", "eval_accuracy=" + accuracy(1) + "@2", "eval_stop@2",
                   "trained_samples=2000", "run_stop success"));
+}
+
+TEST_F(RunLogsTest, MlperfLinesNameTheOptimizerAndTheRateOfThisBatchSize) {
+  SLACKLINE_SKIP_OPENMP();
+  run_with({"metrics.mlperf=true", "optimizer.kind='lars'", "optimizer.learning_rate=0.5",
+            "optimizer.learning_rate_batch=16", "model={plugin='resnet_cpu',depth=20}",
+            "run.steps=1", kHeldOutToTrainOn});
+  EXPECT_THAT(mlperf_keys(),
+              testing::IsSupersetOf({"opt_name=\"lars\"", "opt_base_learning_rate=1.0"}));
 }
 
 TEST_F(RunLogsTest, MlperfLinesHaveTheFieldsOfMllogInOrderOfTime) {

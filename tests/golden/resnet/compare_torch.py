@@ -3,17 +3,20 @@
 
   python3 compare_torch.py CHECKPOINT --arch resnet50 [--classes 1000] [--padding symmetric|same]
                            [--batch 4] [--height 64] [--width 64] [--seed 1] [--train] [--logits FILE.json [--tolerance 1e-4]]
+                           [--fresh]
 
 The images are batch 0 of README.md's formula with that seed. Without --logits it prints {"logits": [[...], ...]}; with it,
 FILE is such a file, and the exit status is 1 when the relative L2 error is above the tolerance. Inference mode (running
 statistics) unless --train. Keys that begin with "slackline." are ours and are left out; any other key that PyTorch lacks,
 or lacks a value for, is an error. Needs torch, torchvision, numpy, safetensors.
+
+--fresh writes CHECKPOINT instead: the network as PyTorch initialises it, its running statistics moved by one batch.
 """
 import argparse, json, sys
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import torch_resnet as nets
 
@@ -30,6 +33,15 @@ def load(arch, classes, padding, file):
     return model
 
 
+def write_fresh(options):
+    torch.manual_seed(options.seed)
+    model = nets.build(options.arch, options.classes, options.padding).train()
+    images, _ = nets.batch(options.seed, 1, options.batch, options.height, options.width, options.classes)
+    with torch.no_grad():
+        model(nets.normalise(images))
+    save_file(model.state_dict(), options.checkpoint)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint')
@@ -43,8 +55,12 @@ def main():
     parser.add_argument('--train', action='store_true')
     parser.add_argument('--logits')
     parser.add_argument('--tolerance', type=float, default=1e-4)
+    parser.add_argument('--fresh', action='store_true')
     options = parser.parse_args()
 
+    if options.fresh:
+        write_fresh(options)
+        return 0
     model = load(options.arch, options.classes, options.padding, options.checkpoint).train(options.train)
     images, _ = nets.batch(options.seed, 0, options.batch, options.height, options.width, options.classes)
     with torch.no_grad():

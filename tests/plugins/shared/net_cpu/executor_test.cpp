@@ -8,6 +8,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <random>
 #include <set>
 #include <sstream>
@@ -18,6 +19,7 @@
 
 #include "net/reference.h"
 #include "net/resnet.h"
+#include "net_cpu/bf16.h"
 #include "openmp.h"
 
 namespace slackline::net::cpu {
@@ -54,9 +56,11 @@ double relative_error(const Found& found, std::span<const double> expected) {
 /// An executor and the reference, with the same numbers in both.
 class Comparison {
  public:
-  Comparison(const ResnetSpec& spec, std::int64_t batch)
+  Comparison(const ResnetSpec& spec, std::int64_t batch, Precision precision = Precision::kFloat32)
       : program_(build_resnet(spec)),
-        executor_(program_, {.threads = 2, .normalisation = kNormalisation}),
+        precision_(precision),
+        executor_(program_,
+                  {.precision = precision, .threads = 2, .normalisation = kNormalisation}),
         reference_(program_, kNormalisation),
         batch_(batch),
         images_(made_up_images(program_, batch)),
@@ -98,6 +102,7 @@ class Comparison {
       value = static_cast<float>(mean + reach * (static_cast<double>(words_()) * 0x1p-30 - 1));
     }
     executor_.write(id, values);
+    executor_.read(id, values);  // as bf16 holds them
     std::ranges::copy(values, reference_.tensor(id).begin());
   }
 
@@ -180,11 +185,16 @@ class Comparison {
     }
   }
 
+  /// bf16 rounds activations and kernels to 8 bits: 2^-9 of a value at most, which is 1.1e-3 of
+  /// it in the root mean square of a uniform rounding, once for each factor and once for the
+  /// result.
+  [[nodiscard]] double tolerance() const { return precision_ == Precision::kFloat32 ? 2e-6 : 4e-3; }
+
   void expect_same(TensorId id, const std::string& of) {
     if (program_.tensor(id).kind == TensorKind::kIndex) return;  // any type the executor likes
     const double error =
         relative_error(read(id), std::span(reference_.tensor(id)).first(size_of(id)));
-    EXPECT_LT(error, 2e-6) << program_.tensor(id).name << " of " << of;  // also if it is NaN
+    EXPECT_LT(error, tolerance()) << program_.tensor(id).name << " of " << of;  // also if it is NaN
   }
 
   void expect_ingested(TensorId y) {
@@ -194,7 +204,9 @@ class Comparison {
     for (std::int64_t n = 0; n < batch_; ++n) {
       for (std::int64_t at = 0; at < e[2] * e[3]; ++at) {
         for (std::int64_t c = 0; c < 3; ++c, ++pixel) {
-          const float expected = kNormalisation.apply(images_[pixel], static_cast<std::size_t>(c));
+          const float exact = kNormalisation.apply(images_[pixel], static_cast<std::size_t>(c));
+          const float expected =
+              precision_ == Precision::kFloat32 ? exact : to_float(to_bf16(exact));
           const auto place = static_cast<std::size_t>((n * 3 + c) * e[2] * e[3] + at);
           wrong += found[place] == expected ? 0 : 1;
         }
@@ -219,6 +231,7 @@ class Comparison {
   }
 
   const Program program_;
+  const Precision precision_;
   Executor executor_;
   Reference reference_;
   const std::int64_t batch_;
@@ -286,8 +299,35 @@ TEST(ExecutorOpsTest, OperationsOnABatchThatIsSmallerThanPlannedAreThoseOfTheRef
   EXPECT_GT(with_pool.run_each(), 50u);
 }
 
-// --- whole steps
-// ----------------------------------------------------------------------------------
+/// Skipped, with what the executor says, where the CPU has no bf16.
+void expect_same_in_bf16(const ResnetSpec& spec, std::int64_t batch) {
+  std::optional<Comparison> comparison;
+  try {
+    comparison.emplace(spec, batch, Precision::kBfloat16);
+  } catch (const ConfigError& error) {
+    GTEST_SKIP() << error.what();
+  }
+  EXPECT_GT(comparison->run_each(), 40u);
+}
+
+TEST(ExecutorOpsTest, OperationsInBf16AreThoseOfTheReference) {
+  SLACKLINE_SKIP_OPENMP();
+  expect_same_in_bf16(cifar(Padding::kSame, 17), 5);
+}
+
+TEST(ExecutorOpsTest, SeparateOperationsInBf16AreThoseOfTheReference) {
+  SLACKLINE_SKIP_OPENMP();
+  ResnetSpec spec = cifar(Padding::kSymmetric, 12);
+  spec.fusion = Fusion::kSeparate;
+  expect_same_in_bf16(spec, 5);
+}
+
+TEST(ExecutorOpsTest, OperationsOfResnet50InBf16AreThoseOfTheReference) {
+  SLACKLINE_SKIP_OPENMP();
+  expect_same_in_bf16({.depth = 50, .batch_size = 2, .height = 32, .width = 32, .classes = 11}, 2);
+}
+
+// --- whole steps --------------------------------------------------------------------------------
 
 /// Small images: each of the activations has a chance to be so close to 0 that float and double
 /// take it for positive and negative, which no tolerance would cover.
