@@ -5,7 +5,6 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "golden_case.h"
+#include "golden_model.h"
 #include "net_cpu/executor.h"
 #include "openmp.h"
 #include "owned_batch.h"
@@ -26,9 +26,45 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing_support::GoldenCase;
+using testing_support::image_shape;
+using testing_support::make_model;
 using testing_support::OwnedBatch;
 
-/// With the torch, torchvision and safetensors of the Python that SLACKLINE_TORCH_PYTHON names.
+class TensorsTest : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override { SLACKLINE_SKIP_OPENMP(); }
+
+  const GoldenCase golden_{GetParam()};
+  testing_support::TestHost host_;
+};
+
+/// What PyTorch's strict loading asks of a checkpoint, from the golden files: so it runs
+/// everywhere.
+TEST_P(TensorsTest, HaveTheNamesAndShapesOfPyTorch) {
+  const auto list = [&](const char* key) { return nlohmann::json::parse(golden_.meta(key)); };
+  const auto model = make_model(golden_, {}, 0, host_);
+  auto parameters = nlohmann::json::array(), shapes = nlohmann::json::array();
+  auto statistics = nlohmann::json::array();
+  for (const TensorInfo& tensor : model->state().tensors()) {
+    if (tensor.role == TensorRole::kParameter) {
+      parameters.push_back(tensor.name);
+      shapes.push_back(tensor.shape);
+    } else if (tensor.role == TensorRole::kStatistic) {
+      statistics.push_back(tensor.name);
+    }
+  }
+  EXPECT_EQ(parameters, list("parameters"));
+  EXPECT_EQ(shapes, list("shapes"));
+  EXPECT_EQ(statistics, list("running"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, TensorsTest,
+                         testing::Values("cifar20_same", "cifar56_same", "resnet18_symmetric",
+                                         "resnet34_symmetric", "resnet50_symmetric"),
+                         [](const auto& of_case) { return of_case.param; });
+
+/// With the torch, torchvision and safetensors of the Python that SLACKLINE_TORCH_PYTHON names: the
+/// only thing that skips it beside ThreadSanitizer. A Python without them fails it.
 class ExchangeTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
@@ -36,20 +72,7 @@ class ExchangeTest : public testing::TestWithParam<std::string> {
     const char* const python = std::getenv("SLACKLINE_TORCH_PYTHON");
     if (python == nullptr) GTEST_SKIP() << "SLACKLINE_TORCH_PYTHON names no Python that has torch";
     python_ = python;
-    const ResnetSpec spec = golden_.spec();
-    model_ = testing_support::make_plugin<Model>(
-        "resnet_cpu",
-        {{"depth", spec.depth},
-         {"padding", std::string(spec.padding == Padding::kSame ? "same" : "symmetric")},
-         {"std", std::vector<double>{58, 58, 58}}},
-        host_);
-    model_->build({.image = shape_,
-                   .max_batch_size = static_cast<std::int32_t>(spec.batch_size),
-                   .num_classes = static_cast<std::int32_t>(spec.classes),
-                   .seed = 1,
-                   .device = {},
-                   .optimizer = {.momentum = 0.9f},
-                   .cpu_threads = 2});
+    model_ = make_model(golden_, {.momentum = 0.9f}, 0, host_);
   }
 
   /// Of batch 0, in inference mode, with the model's parameters and statistics.
@@ -104,8 +127,6 @@ class ExchangeTest : public testing::TestWithParam<std::string> {
   }
 
   const GoldenCase golden_{GetParam()};
-  const ImageShape shape_{static_cast<std::int32_t>(golden_.spec().height),
-                          static_cast<std::int32_t>(golden_.spec().width), 3};
   testing_support::TestHost host_;
   testing_support::TemporaryFolder folder_;
   std::unique_ptr<Model> model_;
@@ -117,7 +138,7 @@ class ExchangeTest : public testing::TestWithParam<std::string> {
 TEST_P(ExchangeTest, ACheckpointHasTheSameLogitsInPyTorch) {
   StepSums sums;
   for (std::uint64_t step = 0; step < 3; ++step) {
-    OwnedBatch batch(shape_, golden_.images(step), golden_.labels(step));
+    OwnedBatch batch(image_shape(golden_), golden_.images(step), golden_.labels(step));
     model_->forward_backward(*batch, batch->size, sums);
     model_->update({.learning_rate = 0.01f});
   }

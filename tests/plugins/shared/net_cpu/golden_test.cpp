@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "golden_case.h"
+#include "golden_model.h"
 #include "net/reference.h"
 #include "net_cpu/executor.h"
 #include "owned_batch.h"
@@ -19,7 +20,8 @@ namespace slackline::net {
 namespace {
 
 using testing_support::GoldenCase;
-using testing_support::make_plugin;
+using testing_support::image_shape;
+using testing_support::make_model;
 using testing_support::OwnedBatch;
 using testing_support::relative_error;
 using testing_support::SketchComparison;
@@ -210,25 +212,10 @@ class GoldenRunTest : public GoldenTest {
   };
 
   Losses train(const OptimizerSpec& optimizer, double label_smoothing) {
-    const ResnetSpec spec = golden_.spec();
-    const auto model = make_plugin<Model>(
-        "resnet_cpu",
-        {{"depth", spec.depth},
-         {"padding", std::string(spec.padding == Padding::kSame ? "same" : "symmetric")},
-         {"label_smoothing", label_smoothing},
-         {"std", std::vector<double>{58, 58, 58}}},
-        host_);
-    const ImageShape shape{static_cast<std::int32_t>(spec.height),
-                           static_cast<std::int32_t>(spec.width), 3};
-    const auto samples = static_cast<std::int32_t>(spec.batch_size);
-    model->build({.image = shape,
-                  .max_batch_size = samples,
-                  .num_classes = static_cast<std::int32_t>(spec.classes),
-                  .seed = 1,
-                  .device = {},
-                  .optimizer = optimizer,
-                  .cpu_threads = 2});
-    const Program program = build_resnet(spec);
+    const auto model = make_model(golden_, optimizer, label_smoothing, host_);
+    const ImageShape shape = image_shape(golden_);
+    const auto samples = static_cast<std::int32_t>(golden_.spec().batch_size);
+    const Program program = build_resnet(golden_.spec());
     std::size_t t = 0;
     for (const TensorId id : program.all(TensorKind::kParameter)) {
       EXPECT_EQ(model->state().tensors()[t].name, program.tensor(id).name);
