@@ -14,8 +14,8 @@
 #include <span>
 #include <vector>
 
-#include "initial_weights.h"
 #include "net/resnet.h"
+#include "net/training.h"
 #include "net_cpu/executor.h"
 #include "net_cpu/memory.h"
 #include "nn/model_checks.h"
@@ -180,21 +180,11 @@ class ResnetModel final : public Model {
   void set_initial_values() {
     const net::Program& program = executor_->program();
     for (const TensorId id : program.all(TensorKind::kParameter)) {
-      executor_->write(executor_->parameters(), id, initial_weights(program, id, spec_.seed));
+      executor_->write(executor_->parameters(), id, net::initial_values(program, id, spec_.seed));
     }
     for (const TensorId id : program.all(TensorKind::kStatistic)) {
-      const bool is_variance = program.tensor(id).name.ends_with(".running_var");
-      const std::vector<float> values(net::values_of(program.tensor(id).extents),
-                                      is_variance ? 1.0f : 0.0f);
-      executor_->write(executor_->statistics(), id, values);
+      executor_->write(executor_->statistics(), id, net::initial_values(program, id, spec_.seed));
     }
-  }
-
-  [[nodiscard]] float decay_of(const net::Tensor& tensor) const {
-    const OptimizerSpec& optimizer = spec_.optimizer;
-    if (optimizer.kind == OptimizerKind::kLars && !tensor.is_kernel) return 0;
-    if (optimizer.decay_form == WeightDecay::kTorch) return optimizer.weight_decay;
-    return tensor.is_decayed ? 2 * optimizer.weight_decay : 0;
   }
 
   void cut_into_pieces(int threads) {
@@ -207,7 +197,7 @@ class ResnetModel final : public Model {
       trained_.push_back({.id = id,
                           .is_kernel = tensor.is_kernel,
                           .is_in_penalty = tensor.is_decayed,
-                          .decay = decay_of(tensor)});
+                          .decay = net::decay_of(tensor, spec_.optimizer)});
       const std::span<float> part = executor_->part(values, id);
       const auto begin = static_cast<std::size_t>(part.data() - values.data());
       for (std::size_t at = 0; at < part.size(); at += kPiece) {

@@ -1,36 +1,18 @@
 #include "store.h"
 
 #include <cassert>
+#include <utility>
+
+#include "net/training.h"
 
 namespace slackline {
-namespace {
-
-/// PyTorch has no dimensions for what one value a channel is, and two for a dense kernel.
-std::vector<std::int64_t> shape_of(const net::Tensor& tensor) {
-  const net::Extents& e = tensor.extents;
-  if (!tensor.is_kernel) return {e[0]};
-  if (tensor.name.starts_with("fc.")) return {e[0], e[1]};
-  return {e.begin(), e.end()};
-}
-
-}  // namespace
 
 ExecutorStore::ExecutorStore(net::cpu::Executor& executor, std::span<float> velocities)
     : executor_(executor), velocities_(velocities) {
-  const net::Program& program = executor.program();
-  const auto parameters = program.all(net::TensorKind::kParameter);
-  for (const net::TensorId id : parameters) add(id, TensorRole::kParameter, "");
-  for (const net::TensorId id : program.all(net::TensorKind::kStatistic)) {
-    add(id, TensorRole::kStatistic, "");
+  for (net::StoredTensor& stored : net::stored_tensors(executor.program())) {
+    tensors_.push_back(std::move(stored.info));
+    ids_.push_back(stored.id);
   }
-  for (const net::TensorId id : parameters) add(id, TensorRole::kSlot, "momentum.");
-  for (const net::TensorId id : parameters) add(id, TensorRole::kGradient, "gradient.");
-}
-
-void ExecutorStore::add(net::TensorId id, TensorRole role, const std::string& prefix) {
-  const net::Tensor& tensor = executor_.program().tensor(id);
-  tensors_.push_back({.name = prefix + tensor.name, .shape = shape_of(tensor), .role = role});
-  ids_.push_back(id);
 }
 
 std::span<float> ExecutorStore::array(std::size_t index) {

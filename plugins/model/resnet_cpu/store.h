@@ -20,13 +20,13 @@ class ExecutorStore final : public TensorStore {
   void write(std::size_t index, std::span<const float> values) override;
 
  private:
-  void add(net::TensorId id, TensorRole role, const std::string& prefix);
   [[nodiscard]] std::span<float> array(std::size_t index);
 
   net::cpu::Executor& executor_;
   std::span<float> velocities_;
   std::vector<TensorInfo> tensors_;
-  std::vector<net::TensorId> ids_;  ///< of each in the program; a velocity's is its parameter's
+  std::vector<net::TensorId>
+      ids_;  ///< of each in the program; a velocity's and a gradient's is its parameter
 };
 
 }  // namespace slackline

@@ -245,8 +245,10 @@ class Builder {
   void add_gradients() {
     for (const TensorId id : program_.all(TensorKind::kParameter)) {
       const Tensor of = program_.tensor(id);
-      const TensorId gradient = add(
-          {.name = "gradient." + of.name, .kind = TensorKind::kGradient, .extents = of.extents});
+      const TensorId gradient = add({.name = "gradient." + of.name,
+                                     .kind = TensorKind::kGradient,
+                                     .extents = of.extents,
+                                     .is_kernel = of.is_kernel});
       program_.tensors[static_cast<std::size_t>(id)].gradient = gradient;
     }
   }

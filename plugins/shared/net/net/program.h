@@ -39,7 +39,8 @@ struct Tensor {
   std::string name;  ///< parameters and statistics: torchvision's; else for people
   TensorKind kind = TensorKind::kActivation;
   Extents extents{};
-  bool is_kernel = false;     ///< parameter: weights of a convolution or a dense layer
+  bool is_kernel =
+      false;  ///< parameter and gradient: of a convolution's or a dense layer's weights
   bool is_decayed = false;    ///< parameter: in Keras's L2 loss, that is kernels and the dense bias
   TensorId gradient = kNone;  ///< parameter: its gradient's tensor
 };

@@ -6,16 +6,14 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
-#include <limits>
+#include <memory>
 #include <random>
-#include <set>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include <gmock/gmock.h>
 
+#include "../net/comparison.h"
 #include "net/reference.h"
 #include "net/resnet.h"
 #include "net_cpu/bf16.h"
@@ -23,8 +21,6 @@
 
 namespace slackline::net::cpu {
 namespace {
-
-constexpr Normalisation kNormalisation{{120, 110, 100}, {1 / 60.f, 1 / 50.f, 1 / 40.f}};
 
 /// oneDNN computes in bf16 from AVX-512 with BW, DQ and VL on. Asked of the CPU and not of the
 /// executor: one that refuses bf16 on such a CPU must fail these tests.
@@ -36,220 +32,33 @@ bool cpu_has_bf16() {
 #define SLACKLINE_SKIP_WITHOUT_BF16() \
   if (!cpu_has_bf16()) GTEST_SKIP() << "this CPU has no AVX-512, which bf16 needs"
 
-std::vector<std::uint8_t> made_up_images(const Program& program, std::int64_t batch) {
-  const Extents& e = program.tensor(std::get<Ingest>(program.ops.front()).y).extents;
-  std::mt19937 words(21);
-  std::vector<std::uint8_t> images(static_cast<std::size_t>(batch * e[2] * e[3] * 3));
-  for (std::uint8_t& pixel : images) pixel = static_cast<std::uint8_t>(words());
-  return images;
-}
+using testing_support::kNormalisation;
+using testing_support::made_up_images;
+using testing_support::made_up_labels;
+using testing_support::relative_error;
 
-std::vector<std::int32_t> made_up_labels(std::int64_t batch, std::int32_t classes) {
-  std::vector<std::int32_t> labels;
-  for (std::int32_t i = 0; i < batch; ++i) labels.push_back((i * 7 + 3) % classes);
-  return labels;
-}
-
-/// |found - expected| / |expected|.
-template <class Found>
-double relative_error(const Found& found, std::span<const double> expected) {
-  double error = 0, size = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    const double difference = static_cast<double>(found[i]) - expected[i];
-    error += difference * difference;
-    size += expected[i] * expected[i];
-  }
-  return size == 0 ? std::sqrt(error) : std::sqrt(error / size);
-}
-
-/// An executor and the reference, with the same numbers in both.
-class Comparison {
+class Comparison : public testing_support::Comparison<Executor> {
  public:
   Comparison(const ResnetSpec& spec, std::int64_t batch, Precision precision = Precision::kFloat32)
-      : program_(build_resnet(spec)),
-        precision_(precision),
-        executor_(program_,
-                  {.precision = precision, .threads = 2, .normalisation = kNormalisation}),
-        reference_(program_, kNormalisation),
-        batch_(batch),
-        images_(made_up_images(program_, batch)),
-        labels_(made_up_labels(batch, static_cast<std::int32_t>(spec.classes))) {}
-
-  const Program& program() const { return program_; }
-  Executor& executor() { return executor_; }
-  Reference& reference() { return reference_; }
-  [[nodiscard]] StepInput input() const { return {images_, labels_, 7}; }
-
-  /// Runs every kind of operation once for each set of shapes. Returns how many ran.
-  std::size_t run_each() {
-    std::set<std::string> seen;
-    for (std::size_t i = 0; i < program_.ops.size(); ++i) {
-      if (!seen.insert(description(i)).second) continue;
-      // The backward pass of a pool reads what only the forward pass can write.
-      if (const auto* o = std::get_if<MaxPoolBackward>(&program_.ops[i])) run_pool(o->index);
-      run_one(i);
-    }
-    return seen.size();
-  }
-
-  /// The values of the samples that take part.
-  std::size_t size_of(TensorId id) const {
-    Extents e = program_.tensor(id).extents;
-    if (program_.tensor(id).kind == TensorKind::kActivation) e[0] = batch_;
-    return values_of(e);
-  }
-
-  std::vector<float> read(TensorId id) {
-    std::vector<float> values(values_of(program_.tensor(id).extents));
-    executor_.read(id, values);
-    return values;
-  }
-
-  void write(TensorId id, double mean, double reach) {
-    std::vector<float> values(values_of(program_.tensor(id).extents));
-    for (float& value : values) {
-      value =
-          rounded(static_cast<float>(mean + reach * (static_cast<double>(words_()) * 0x1p-30 - 1)));
-    }
-    executor_.write(id, values);
-    std::ranges::copy(values, reference_.tensor(id).begin());
-  }
-
-  /// As before training.
-  void write_state() {
-    for (const TensorId id : program_.all(TensorKind::kParameter)) {
-      const Tensor& tensor = program_.tensor(id);
-      if (tensor.is_kernel) {
-        write(id, 0,
-              std::sqrt(3.0 * static_cast<double>(tensor.extents[0]) /
-                        static_cast<double>(values_of(tensor.extents))));
-      } else {
-        write(id, tensor.name.ends_with(".weight") ? 1 : 0, 0.2);
-      }
-    }
-    for (const TensorId id : program_.all(TensorKind::kStatistic)) {
-      write(id, program_.tensor(id).name.ends_with("_var") ? 1 : 0, 0.5);
-    }
-  }
+      : testing_support::Comparison<Executor>(
+            std::make_unique<Executor>(
+                build_resnet(spec),
+                ExecutorSpec{
+                    .precision = precision, .threads = 2, .normalisation = kNormalisation}),
+            numbers_of(precision), batch) {}
 
  private:
-  /// Its kind and the shapes, strides and paddings that it works with.
-  [[nodiscard]] std::string description(std::size_t i) const {
-    const Op& op = program_.ops[i];
-    std::ostringstream words;
-    words << name_of(op);
-    const Accesses accesses = accesses_of(op);
-    for (const auto* ids : {&accesses.reads, &accesses.writes}) {
-      for (const TensorId id : *ids) {
-        for (const std::int64_t extent : program_.tensor(id).extents) words << ' ' << extent;
-        words << (std::ranges::find(accesses.writes, id) == accesses.writes.end() ? ';' : '!');
-      }
-    }
-    std::visit(
-        [&](const auto& o) {
-          if constexpr (requires { o.window; }) {
-            words << " stride " << o.window.stride << " pad " << o.window.top << o.window.left
-                  << o.window.bottom << o.window.right;
-          }
-          if constexpr (requires { o.relu; }) words << " relu " << o.relu;
-        },
-        op);
-    return words.str();
-  }
-
-  void run_pool(TensorId index) {
-    for (std::size_t i = 0; i < program_.forward_ops; ++i) {
-      const auto* pool = std::get_if<MaxPool>(&program_.ops[i]);
-      if (pool != nullptr && pool->index == index) run_one(i);
-    }
-  }
-
-  void write_input(TensorId id) {
-    const Tensor& tensor = program_.tensor(id);
-    if (tensor.kind == TensorKind::kIndex) return;  // the forward pass wrote it
-    const bool is_positive = tensor.name.ends_with("_var") || tensor.name.ends_with("deviation");
-    write(id, is_positive ? 1 : 0.1, is_positive ? 0.5 : 1);
-  }
-
-  void poison(TensorId id) {
-    if (program_.tensor(id).kind == TensorKind::kIndex) return;
-    executor_.write(id, std::vector<float>(values_of(program_.tensor(id).extents),
-                                           std::numeric_limits<float>::quiet_NaN()));
-  }
-
-  void run_one(std::size_t i) {
-    const Op& op = program_.ops[i];
-    const Accesses accesses = accesses_of(op);
-    for (const TensorId id : accesses.writes) poison(id);
-    for (const TensorId id : accesses.reads) write_input(id);
-    StepSums sums;
-    executor_.run(i, Mode::kTraining, input(), sums);
-    if (const auto* ingest = std::get_if<Ingest>(&op)) {
-      expect_ingested(ingest->y);
-    } else if (const auto* loss = std::get_if<SoftmaxLoss>(&op)) {
-      expect_loss(*loss, sums);
-    } else {
-      reference_.run(op, Mode::kTraining, batch_);
-      for (const TensorId id : accesses.writes) expect_same(id, description(i));
-    }
-  }
-
-  /// To what the executor holds exactly, in whatever type.
-  [[nodiscard]] float rounded(float value) const {
-    return precision_ == Precision::kFloat32 ? value : to_float(to_bf16(value));
-  }
-
   /// Operands are exact, so bf16 adds the rounding of a result to 8 bits: 2^-8 of the value at
   /// most, and about 1.7e-3 in the root mean square.
-  [[nodiscard]] double tolerance() const { return precision_ == Precision::kFloat32 ? 2e-6 : 3e-3; }
-
-  void expect_same(TensorId id, const std::string& of) {
-    if (program_.tensor(id).kind == TensorKind::kIndex) return;  // any type the executor likes
-    const double error =
-        relative_error(read(id), std::span(reference_.tensor(id)).first(size_of(id)));
-    EXPECT_LT(error, tolerance()) << program_.tensor(id).name << " of " << of;  // also if it is NaN
-  }
-
-  void expect_ingested(TensorId y) {
-    const Extents& e = program_.tensor(y).extents;
-    const std::vector<float> found = read(y);
-    std::size_t wrong = 0, pixel = 0;
-    for (std::int64_t n = 0; n < batch_; ++n) {
-      for (std::int64_t at = 0; at < e[2] * e[3]; ++at) {
-        for (std::int64_t c = 0; c < 3; ++c, ++pixel) {
-          const float expected =
-              rounded(kNormalisation.apply(images_[pixel], static_cast<std::size_t>(c)));
-          const auto place = static_cast<std::size_t>((n * 3 + c) * e[2] * e[3] + at);
-          wrong += found[place] == expected ? 0 : 1;
-        }
-      }
+  static testing_support::Numbers numbers_of(Precision precision) {
+    if (precision == Precision::kFloat32) {
+      return {
+          .rounded = [](float value) { return value; }, .tolerance = 2e-6, .loss_tolerance = 1e-15};
     }
-    EXPECT_EQ(wrong, 0u) << "pixels";
+    return {.rounded = [](float value) { return to_float(to_bf16(value)); },
+            .tolerance = 3e-3,
+            .loss_tolerance = 1e-15};
   }
-
-  void expect_loss(const SoftmaxLoss& o, const StepSums& found) {
-    const auto classes = static_cast<std::size_t>(program_.tensor(o.logits).extents[1]);
-    StepSums sums;
-    for (std::size_t n = 0; n < labels_.size(); ++n) {
-      softmax_loss(reference_.tensor(o.logits).subspan(n * classes, classes), labels_[n],
-                   static_cast<double>(program_.label_smoothing), 1.0 / 7,
-                   reference_.tensor(o.dlogits).subspan(n * classes, classes), sums);
-    }
-    EXPECT_DOUBLE_EQ(found.loss, sums.loss);
-    EXPECT_EQ(found.correct, sums.correct);
-    EXPECT_EQ(found.correct_top5, sums.correct_top5);
-    EXPECT_EQ(found.samples, batch_);
-    expect_same(o.dlogits, "softmax loss");
-  }
-
-  const Program program_;
-  const Precision precision_;
-  Executor executor_;
-  Reference reference_;
-  const std::int64_t batch_;
-  const std::vector<std::uint8_t> images_;
-  const std::vector<std::int32_t> labels_;
-  std::minstd_rand words_{22};
 };
 
 ResnetSpec cifar(Padding padding = Padding::kSame, std::int64_t size = 32) {
