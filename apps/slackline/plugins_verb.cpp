@@ -129,6 +129,9 @@ void print_text(const Plugin& plugin) {
   const slackline_plugin_descriptor& descriptor = *plugin.descriptor;
   std::cout << plugin.id() << " " << descriptor.version << ": " << descriptor.summary << "\n"
             << "file " << plugin.file.string() << "\n";
+  if (const std::string why = plugin.unavailable(); !why.empty()) {
+    std::cout << "unavailable: " << why << "\n";
+  }
   if (descriptor.option_count == 0) std::cout << "\nno options\n";
   for (std::uint32_t i = 0; i < descriptor.option_count; ++i) {
     const slackline_option& option = descriptor.options[i];
@@ -143,6 +146,7 @@ void print_text(const Plugin& plugin) {
 }
 
 const char* status_of(const PluginListing& listing) {
+  if (!listing.unavailable.empty()) return "unavailable";
   if (listing.plugin != nullptr) return "ok";
   return listing.problem.starts_with("shadowed by ") ? "shadowed" : "unusable";
 }
@@ -159,7 +163,7 @@ ExitCode list_plugins_verb(Format format) {
                     {"name", listing.name},
                     {"file", listing.file.string()},
                     {"status", status_of(listing)},
-                    {"problem", listing.problem}};
+                    {"problem", listing.plugin != nullptr ? listing.unavailable : listing.problem}};
       if (listing.plugin != nullptr) {
         entry["version"] = listing.plugin->descriptor->version;
         entry["summary"] = listing.plugin->descriptor->summary;
@@ -171,7 +175,9 @@ ExitCode list_plugins_verb(Format format) {
   }
   for (const PluginListing& listing : listings) {
     std::cout << std::left << std::setw(32) << listing.kind + "/" + listing.name;
-    if (listing.plugin != nullptr) {
+    if (!listing.unavailable.empty()) {
+      std::cout << "unavailable: " << listing.unavailable << "\n";
+    } else if (listing.plugin != nullptr) {
       std::cout << listing.plugin->descriptor->version << "  "
                 << listing.plugin->descriptor->summary << "\n";
     } else {

@@ -140,6 +140,12 @@ const slackline_plugin_descriptor* load_descriptor(const fs::path& file, std::st
 
 std::string Plugin::id() const { return text(descriptor->kind, "/", descriptor->name); }
 
+std::string Plugin::unavailable() const {
+  if (descriptor->unavailable == nullptr) return "";
+  const char* const why = descriptor->unavailable();
+  return why == nullptr ? "" : why;
+}
+
 void OptionValues::set_ints(std::size_t option, std::vector<std::int64_t> items) {
   options_[option] = {};
   options_[option].is_set = true;
@@ -277,14 +283,19 @@ std::vector<PluginListing> Registry::list() {
       for (const PluginDirectory& directory : search_path_) {
         const fs::path file = directory.path / kind / (name + ".so");
         if (!has_entry(file)) continue;
-        PluginListing listing{
-            .kind = kind, .name = name, .file = file, .plugin = nullptr, .problem = {}};
+        PluginListing listing{.kind = kind,
+                              .name = name,
+                              .file = file,
+                              .plugin = nullptr,
+                              .problem = {},
+                              .unavailable = {}};
         if (!first.empty()) {
           listing.problem = text("shadowed by ", first.string());
         } else {
           first = file;
           try {
             listing.plugin = &load(kind, name);
+            listing.unavailable = listing.plugin->unavailable();
           } catch (const PluginError& error) {
             listing.problem = error.what();
           }
@@ -307,6 +318,9 @@ void* registry_detail::create(const Plugin& plugin, const char* kind,
   if (descriptor.interface_version != interface_version) {
     throw PluginError(text(plugin.id(), ": ", plugin.file.string(), ": ",
                            interface_mismatch(descriptor, interface_version)));
+  }
+  if (const std::string why = plugin.unavailable(); !why.empty()) {
+    throw DeviceError(text(plugin.id(), " is unavailable: ", why));
   }
   void* made = nullptr;
   try {

@@ -153,17 +153,21 @@ TEST_F(CliTest, TheListOfPluginsSaysWhatBecameOfEach) {
   const Ended ended = slackline("plugins list --json", path);
   EXPECT_EQ(ended.exit_code, 0);
   const auto list = nlohmann::json::parse(ended.out);
-  std::string twice, undefined, in_tree;
+  std::string twice, undefined, in_tree, not_here;
   for (const auto& entry : list) {
     if (entry["name"] == "twice") twice += entry["status"].get<std::string>() + " ";
     if (entry["name"] == "undefined_symbol") undefined = entry["problem"];
     if (entry["name"] == "trivial") in_tree = entry["summary"];
+    if (entry["name"] == "not_here")
+      not_here = entry["status"].get<std::string>() + ": " + entry["problem"].get<std::string>();
   }
   EXPECT_EQ(twice, "ok shadowed ");
   EXPECT_THAT(undefined, HasSubstr("undefined symbol: fixture::never_defined(int)"));
   EXPECT_NE(in_tree, "");
+  EXPECT_EQ(not_here, "unavailable: no such device");
   EXPECT_THAT(slackline("plugins list", path).out,
-              AllOf(HasSubstr("model/trivial"), HasSubstr("shadowed: shadowed by ")));
+              AllOf(HasSubstr("model/trivial"), HasSubstr("shadowed: shadowed by "),
+                    HasSubstr("source/not_here                 unavailable: no such device\n")));
 }
 
 TEST_F(CliTest, ThePathIsPrintedInTheOrderOfTheSearch) {

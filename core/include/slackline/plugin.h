@@ -7,6 +7,8 @@
 
 #include <concepts>
 #include <memory>
+#include <mutex>
+#include <string>
 
 namespace slackline {
 
@@ -71,6 +73,25 @@ void* create(const slackline_value* values, void* host) {
   return made.release();
 }
 
+template <class Implementation>
+const char* unavailable() {
+  static std::mutex mutex;
+  static std::string why;
+  const std::lock_guard lock(mutex);
+  why = Implementation::unavailable();
+  return why.empty() ? nullptr : why.c_str();
+}
+
+/// Null for a plugin that runs anywhere.
+template <class Implementation>
+constexpr auto unavailable_of() -> const char* (*)() {
+  if constexpr (requires { Implementation::unavailable(); }) {
+    return &unavailable<Implementation>;
+  } else {
+    return nullptr;
+  }
+}
+
 template <class Interface, std::derived_from<Interface> Implementation>
 const slackline_plugin_descriptor* describe(const char* name, const char* summary,
                                             const char* version) {
@@ -86,6 +107,7 @@ const slackline_plugin_descriptor* describe(const char* name, const char* summar
       .cxx_abi = kCxxAbi,
       .options = table_of<Implementation>().rows().data(),
       .create = &create<Interface, Implementation>,
+      .unavailable = unavailable_of<Implementation>(),
   };
   return &descriptor;
 }
@@ -95,7 +117,8 @@ const slackline_plugin_descriptor* describe(const char* name, const char* summar
 
 /// Closes a plugin's file: defines the one function that its library exports. The class may have a
 /// nested `Options` (see options.h), and is constructed from (Options, Host&), (Options), (Host&)
-/// or (). SLACKLINE_PLUGIN_VERSION is set by slackline_add_plugin().
+/// or (). One that does not run on every machine has `static std::string unavailable()`, which says
+/// why not on this one, or is empty. SLACKLINE_PLUGIN_VERSION is set by slackline_add_plugin().
 #define SLACKLINE_PLUGIN(Interface, Implementation, name, summary)             \
   extern "C" [[gnu::visibility("default")]] const slackline_plugin_descriptor* \
   slackline_plugin_descriptor_v1() {                                           \

@@ -78,6 +78,9 @@ typedef struct slackline_plugin_descriptor {
   /// option_count entries, borrowed for the call; `host` is a slackline::Host* that outlives the
   /// object. Throws slackline::Error.
   void* (*create)(const slackline_value* values, void* host);
+  /// Why this machine cannot run the plugin, say without a GPU's driver; null if it can. The text
+  /// is valid until the next call. May be a null pointer itself: the plugin runs anywhere.
+  const char* (*unavailable)(void);
 } slackline_plugin_descriptor;
 
 typedef const slackline_plugin_descriptor* slackline_plugin_descriptor_fn(void);

@@ -29,6 +29,8 @@ struct Plugin {
   std::vector<std::filesystem::path> shadows;  ///< files of the same name, later in the search path
   /// "kind/name", as in messages and results.
   [[nodiscard]] SLACKLINE_API std::string id() const;
+  /// Why this machine cannot run it: "no CUDA driver"; empty if it can.
+  [[nodiscard]] SLACKLINE_API std::string unavailable() const;
 };
 
 /// One file that looks like a plugin, whatever became of it.
@@ -37,6 +39,7 @@ struct PluginListing {
   std::filesystem::path file;
   const Plugin* plugin = nullptr;  ///< null if it could not be loaded or is shadowed
   std::string problem;             ///< why not; empty if it is fine
+  std::string unavailable;         ///< loaded, but this machine cannot run it: why; else empty
 };
 
 /// The values of a plugin's options, in the order of its table. Owns what slackline_value borrows.
@@ -98,7 +101,8 @@ class SLACKLINE_API Registry {
 };
 
 /// Makes an object of a loaded plugin. Throws what its constructor throws; another exception than
-/// slackline::Error becomes a PluginError that names the plugin.
+/// slackline::Error becomes a PluginError that names the plugin. Throws DeviceError if the plugin
+/// says that this machine cannot run it.
 template <class Interface>
 [[nodiscard]] std::unique_ptr<Interface> make(const Plugin& plugin, const OptionValues& values,
                                               Host& host);
