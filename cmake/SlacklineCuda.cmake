@@ -1,13 +1,69 @@
-# Says which plugins this build leaves out because the machine has no CUDA, and why.
+# Whether this build has CUDA, and what it leaves out without it.
 #
-# Plugins that need CUDA add their kind/name to SLACKLINE_CUDA_PLUGINS and are built only where
-# SLACKLINE_HAVE_CUDA is true.
+# SLACKLINE_HAVE_CUDA is true where the toolkit (12 or later) has its compiler, cuDNN 9 and NCCL. Then
+# there are slackline::cudart (linked statically: such a plugin loads without a driver), slackline::cudnn
+# and slackline::nccl, and the language CUDA compiles for SLACKLINE_CUDA_ARCHITECTURES.
 
-set(SLACKLINE_CUDA_PLUGINS "" CACHE INTERNAL "plugins that need CUDA")
-find_package(CUDAToolkit 12 QUIET)
-set(SLACKLINE_HAVE_CUDA ${CUDAToolkit_FOUND})
-if(SLACKLINE_HAVE_CUDA)
-  message(STATUS "CUDA ${CUDAToolkit_VERSION} found; this version has no CUDA plugins yet, all others are built")
+option(SLACKLINE_CUDA "Build the plugins for GPUs where the CUDA toolkit, cuDNN and NCCL are found" ON)
+set(SLACKLINE_CUDA_ARCHITECTURES "80-real;90a-real;90-virtual" CACHE STRING
+  "What CUDA kernels are compiled for, in the words of CUDA_ARCHITECTURES")
+
+set(SLACKLINE_HAVE_CUDA FALSE)
+set(slackline_cuda_plugins "model/resnet_cudnn, strategy/one_gpu")
+
+function(slackline_find_cuda out_missing)
+  find_package(CUDAToolkit 12 QUIET)
+  if(NOT CUDAToolkit_FOUND)
+    set(${out_missing} "no CUDA toolkit (12 or later)" PARENT_SCOPE)
+    return()
+  endif()
+  if(NOT CMAKE_CUDA_COMPILER)
+    set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE} CACHE FILEPATH "the CUDA compiler")
+  endif()
+  if(NOT CMAKE_CUDA_COMPILER)
+    set(${out_missing} "no nvcc in the CUDA toolkit ${CUDAToolkit_VERSION}" PARENT_SCOPE)
+    return()
+  endif()
+  foreach(library cudnn nccl)
+    find_path(SLACKLINE_${library}_INCLUDE_DIR ${library}.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+    find_library(SLACKLINE_${library} ${library} HINTS ${CUDAToolkit_LIBRARY_DIR})
+    if(NOT SLACKLINE_${library} OR NOT SLACKLINE_${library}_INCLUDE_DIR)
+      set(${out_missing} "no ${library} beside the CUDA toolkit ${CUDAToolkit_VERSION}" PARENT_SCOPE)
+      return()
+    endif()
+    add_library(slackline::${library} INTERFACE IMPORTED GLOBAL)
+    set_target_properties(slackline::${library} PROPERTIES
+      INTERFACE_INCLUDE_DIRECTORIES "${SLACKLINE_${library}_INCLUDE_DIR};${CUDAToolkit_INCLUDE_DIRS}"
+      INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${SLACKLINE_${library}_INCLUDE_DIR};${CUDAToolkit_INCLUDE_DIRS}"
+      INTERFACE_LINK_LIBRARIES ${SLACKLINE_${library}}
+    )
+  endforeach()
+  add_library(slackline::cudart INTERFACE IMPORTED GLOBAL)
+  set_target_properties(slackline::cudart PROPERTIES
+    INTERFACE_INCLUDE_DIRECTORIES "${CUDAToolkit_INCLUDE_DIRS}"
+    INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${CUDAToolkit_INCLUDE_DIRS}"
+    INTERFACE_LINK_LIBRARIES "${CUDA_cudart_static_LIBRARY};Threads::Threads;${CMAKE_DL_LIBS};rt"
+  )
+endfunction()
+
+if(NOT SLACKLINE_CUDA)
+  message(STATUS "SLACKLINE_CUDA is off: without ${slackline_cuda_plugins}")
 else()
-  message(STATUS "no CUDA toolkit (12 or later): no plugin is left out, this version has none that needs it")
+  slackline_find_cuda(slackline_cuda_missing)
+  if(slackline_cuda_missing)
+    message(STATUS "${slackline_cuda_missing}: without ${slackline_cuda_plugins}")
+  else()
+    set(SLACKLINE_HAVE_CUDA TRUE)
+    set(CMAKE_CUDA_ARCHITECTURES ${SLACKLINE_CUDA_ARCHITECTURES})
+    set(CMAKE_CUDA_RUNTIME_LIBRARY None)  # slackline::cudart says which
+    enable_language(CUDA)
+    # CMake 3.25 does not know nvcc's switch for C++20.
+    if(CMAKE_CUDA_COMPILER_ID STREQUAL "NVIDIA" AND NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+      set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+      set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+    endif()
+    set(CMAKE_CUDA_STANDARD 20)
+    set(CMAKE_CUDA_EXTENSIONS OFF)
+    message(STATUS "CUDA ${CMAKE_CUDA_COMPILER_VERSION}: with ${slackline_cuda_plugins}")
+  endif()
 endif()
