@@ -27,6 +27,11 @@ Clock::~Clock() = default;
 TraceTrack::~TraceTrack() = default;
 Collective::~Collective() = default;
 
+void Model::train(const Batch& batch, const UpdateRule& rule, StepSums& sums) {
+  forward_backward(batch, batch.size, sums);
+  update(rule);
+}
+
 TensorStore& no_tensors() {
   class Empty final : public TensorStore {
    public:

@@ -83,7 +83,8 @@ struct UpdateRule {
 enum class TensorRole : std::uint32_t {
   kParameter = 0,  ///< trained
   kStatistic = 1,  ///< running mean or variance: what evaluation uses
-  kSlot = 2,       ///< the optimizer's: named after its parameter, "momentum.fc.weight"
+  kSlot = 2,       ///< the optimizer's: named after its parameter, "momentum.fc.weight", or
+                   ///< "loss_scale"
   kGradient = 3    ///< of the last forward_backward(); for tests and tools, not part of the state
 };
 
@@ -127,8 +128,8 @@ class SLACKLINE_API TensorStore {
 ///
 /// Lifecycle  construct, build(), then any mixture of the others.
 /// Threads    one caller at a time. On a GPU the calls return once enqueued on the device's
-///            stream, and `sums` is written when the stream gets there; on the CPU they return
-///            when done.
+///            stream, and `sums`, which is in pinned memory, is written when the stream gets
+///            there; on the CPU they return when done.
 /// Errors     ConfigError from build() for a shape, device or optimizer that it cannot work with;
 ///            DataError for a label outside the classes; DeviceError.
 class SLACKLINE_API Model {
@@ -159,6 +160,10 @@ class SLACKLINE_API Model {
 
   /// Applies the gradients to the parameters, as ModelSpec::optimizer says.
   virtual void update(const UpdateRule& rule) = 0;
+
+  /// A whole step of a replica that shares its gradients with nobody: forward_backward() and then
+  /// update(), unless a model can launch both as one.
+  virtual void train(const Batch& batch, const UpdateRule& rule, StepSums& sums);
 
   /// Forward only, as in inference. Overwrites `sums`.
   virtual void evaluate(const Batch& batch, StepSums& sums) = 0;

@@ -57,8 +57,7 @@ class OneDeviceStrategy final : public Strategy {
     if (step.plan.kind == StepKind::kEvaluate) {
       model_->evaluate(*batch, step.sums[0]);
     } else {
-      model_->forward_backward(*batch, batch->size, step.sums[0]);
-      model_->update(step.plan.rule);
+      model_->train(*batch, step.plan.rule, step.sums[0]);
     }
   }
 
