@@ -1,0 +1,59 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <cudnn_graph.h>
+
+namespace slackline::cudnn {
+
+class Descriptor;
+
+/// What plans are made for: a device, or the properties of one that need not be there. With
+/// properties alone, everything works but running a plan; engines that are compiled at run time
+/// need a driver, too.
+///
+/// Lifecycle  outlives the plans that are made for it.
+/// Threads    one thread at a time makes plans for a target of a device, as its handle is shared.
+/// Errors     DeviceError.
+class Target {
+ public:
+  /// The calling thread's device.
+  [[nodiscard]] static Target of_device();
+  /// A device described by what `properties()` of one returned.
+  [[nodiscard]] static Target of_properties(std::string_view json);
+
+  Target(Target&&) noexcept;
+  Target& operator=(Target&&) noexcept;
+  ~Target();
+
+  /// JSON in cuDNN's own terms.
+  [[nodiscard]] const std::string& properties() const { return properties_; }
+  [[nodiscard]] const std::string& name() const { return name_; }  ///< "NVIDIA H100 80GB HBM3"
+  [[nodiscard]] int sm() const { return sm_; }                     ///< 90 for 9.0
+
+  /// Null without a device.
+  [[nodiscard]] cudnnHandle_t handle() const { return handle_.get(); }
+  /// For cuDNN's attributes; borrowed.
+  [[nodiscard]] cudnnBackendDescriptor_t descriptor() const;
+
+ private:
+  struct Destroy {
+    void operator()(cudnnHandle_t handle) const noexcept { (void)cudnnDestroy(handle); }
+  };
+  using Handle = std::unique_ptr<std::remove_pointer_t<cudnnHandle_t>, Destroy>;
+
+  Target(Handle handle, std::unique_ptr<Descriptor> descriptor, std::string properties);
+
+  Handle handle_;
+  std::unique_ptr<Descriptor> descriptor_;
+  std::string properties_;
+  std::string name_;
+  int sm_ = 0;
+};
+
+/// Of the library that is loaded, not the one that was compiled against: 91900 for 9.19.0.
+[[nodiscard]] std::size_t library_version();
+
+}  // namespace slackline::cudnn
