@@ -101,6 +101,24 @@ std::size_t Program::count(TensorKind kind) const {
   return values;
 }
 
+std::string label_of(const Program& program, const Op& op) {
+  const TensorId of = std::visit(Overloaded{
+                                     [](const Conv& o) { return o.weight; },
+                                     [](const ConvBackwardData& o) { return o.weight; },
+                                     [](const ConvBackwardWeights& o) { return o.dweight; },
+                                     [](const BatchNorm& o) { return o.scale; },
+                                     [](const BatchNormBackward& o) { return o.scale; },
+                                     [](const Dense& o) { return o.weight; },
+                                     [](const DenseBackward& o) { return o.weight; },
+                                     [&](const auto&) { return accesses_of(op).writes.front(); },
+                                 },
+                                 op);
+  std::string_view name = program.tensor(of).name;
+  if (name.starts_with("gradient.")) name.remove_prefix(std::string_view("gradient.").size());
+  if (name.ends_with(".weight")) name.remove_suffix(std::string_view(".weight").size());
+  return std::string(name_of(op)) + " " + std::string(name);
+}
+
 std::int64_t flop_of(const Program& program, const Op& op) {
   // Each value of y takes a multiplication and an addition for each weight of its channel.
   const auto of = [&](TensorId y, TensorId weight) {

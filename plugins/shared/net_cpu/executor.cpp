@@ -197,7 +197,7 @@ class TypedExecutor final : public Executor::Impl {
     std::vector<Executor::OpTime> times;
     const Instance& ops = instances_.at(max_batch_);
     for (std::size_t i = 0; i < program_.ops.size(); ++i) {
-      times.push_back({.name = name_of_op(i),
+      times.push_back({.name = label_of(program_, program_.ops[i]),
                        .implementation = ops.implementations[i],
                        .seconds = seconds_[i],
                        .calls = calls_[i],
@@ -212,7 +212,8 @@ class TypedExecutor final : public Executor::Impl {
     std::vector<std::string> slow;
     const Instance& ops = instances_.at(max_batch_);
     for (std::size_t i = 0; i < program_.ops.size(); ++i) {
-      if (ops.implementations[i].starts_with("ref")) slow.push_back(name_of_op(i));
+      if (ops.implementations[i].starts_with("ref"))
+        slow.push_back(label_of(program_, program_.ops[i]));
     }
     return slow;
   }
@@ -222,11 +223,6 @@ class TypedExecutor final : public Executor::Impl {
 
   static std::int64_t batch_size_of(const Program& program) {
     return program.tensor(std::get<Ingest>(program.ops.front()).y).extents[0];
-  }
-
-  [[nodiscard]] std::string name_of_op(std::size_t i) const {
-    const Accesses accesses = accesses_of(program_.ops[i]);
-    return text(name_of(program_.ops[i]), " ", program_.tensor(accesses.writes.front()).name);
   }
 
   // --- layouts and places -----------------------------------------------------------------------
@@ -444,8 +440,8 @@ class TypedExecutor final : public Executor::Impl {
       try {
         made.actions.push_back(std::visit([&](const auto& o) { return make(o); }, program_.ops[i]));
       } catch (const dnnl::error& error) {
-        throw DeviceError(
-            text("oneDNN: ", name_of_op(i), " for batches of ", batch, ": ", error.what()));
+        throw DeviceError(text("oneDNN: ", label_of(program_, program_.ops[i]), " for batches of ",
+                               batch, ": ", error.what()));
       }
       made.implementations.push_back(implementation_);
     }

@@ -190,6 +190,10 @@ struct Program {
   [[nodiscard]] std::size_t count(TensorKind kind) const;
 };
 
+/// What an operation does and of which layer, for people: "conv data grad layer1.0.conv2". No two
+/// convolutions, batch norms or dense layers of a program have the same.
+[[nodiscard]] std::string label_of(const Program& program, const Op& op);
+
 /// Multiplications and additions of the operation, each counted, of convolutions and dense layers;
 /// 0 for the others, whose time is their memory's.
 [[nodiscard]] std::int64_t flop_of(const Program& program, const Op& op);

@@ -73,7 +73,7 @@ class Executor {
   /// Where a step's time goes, since the first call of profile(). Costs two clock readings for each
   /// operation.
   struct OpTime {
-    std::string name;  ///< of the operation, and of what it writes
+    std::string name;  ///< the operation's label_of()
     std::string implementation;
     double seconds = 0;
     std::int64_t calls = 0;

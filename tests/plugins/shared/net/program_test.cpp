@@ -271,5 +271,19 @@ TEST(ProgramTest, OperationsHaveNamesOfTheirOwn) {
   EXPECT_EQ(name_of(Op(DenseBackward{})), "dense grad");
 }
 
+TEST(ProgramTest, EveryLayersOperationsHaveLabelsOfTheirOwn) {
+  const Program program = build_resnet({.depth = 50});
+  std::set<std::string> labels;
+  for (const Op& op : program.ops) {
+    EXPECT_TRUE(labels.insert(label_of(program, op)).second) << label_of(program, op);
+  }
+  for (const char* label :
+       {"conv layer3.0.downsample.0", "conv data grad layer3.0.downsample.0",
+        "conv data grad layer3.0.conv1", "conv weight grad conv1", "batch norm grad bn1",
+        "dense fc", "dense grad fc", "max pool maxpool", "softmax loss d logits"}) {
+    EXPECT_TRUE(labels.contains(label)) << label;
+  }
+}
+
 }  // namespace
 }  // namespace slackline::net
