@@ -15,7 +15,7 @@
 
 namespace slackline::cuda {
 
-/// A device that computes nothing but knows what is ordered before what. It executes copies and
+/// A device that knows what is ordered before what, and computes nothing. It executes copies and
 /// fills of memory at once, records the names of all other work, and judges every call:
 ///
 /// - work that touches memory which other work, not ordered before it by a stream, an event or a
@@ -29,7 +29,7 @@ namespace slackline::cuda {
 /// took part in its capture.
 ///
 /// Threads    any; what all of them do counts as the host's.
-class FakeRuntime final : public Runtime {
+class FakeRuntime : public Runtime {
  public:
   FakeRuntime() { actor(); }  // 0: the host
 
@@ -162,12 +162,13 @@ class FakeRuntime final : public Runtime {
            *of(stream));
   }
   void enqueue(const Work& work, cudaStream_t stream,
-               const std::function<void(cudaStream_t)>&) override {
+               const std::function<void(cudaStream_t)>& call) override {
     const std::lock_guard lock(mutex_);
     submit({.kind = Call::Kind::kWork,
             .name = std::string(work.name),
             .reads = {work.reads.begin(), work.reads.end()},
-            .writes = {work.writes.begin(), work.writes.end()}},
+            .writes = {work.writes.begin(), work.writes.end()},
+            .effect = effect_of(work, stream, call)},
            *of(stream));
   }
 
@@ -206,6 +207,14 @@ class FakeRuntime final : public Runtime {
     const std::lock_guard lock(mutex_);
     std::erase_if(graphs_,
                   [&](const auto& each) { return each.get() == reinterpret_cast<Graph*>(graph); });
+  }
+
+ protected:
+  /// What work does when its turn comes: nothing, unless a test knows better.
+  [[nodiscard]] virtual std::function<void()> effect_of(
+      const Work& /*work*/, cudaStream_t /*stream*/,
+      const std::function<void(cudaStream_t)>& /*call*/) {
+    return {};
   }
 
  private:

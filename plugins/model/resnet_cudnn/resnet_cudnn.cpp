@@ -1,0 +1,255 @@
+// Residual networks on NVIDIA's GPUs: convolutions by cuDNN, everything else by kernels of our own,
+// a whole step as one CUDA graph.
+
+#include <slackline/error.h>
+#include <slackline/file_ops.h>
+#include <slackline/model.h>
+#include <slackline/plugin.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "cuda/runtime.h"
+#include "cudnn/plan_cache.h"
+#include "cudnn/target.h"
+#include "net/resnet.h"
+#include "net/training.h"
+#include "net_cuda/executor.h"
+#include "net_cuda/trainer.h"
+#include "store.h"
+
+namespace slackline {
+namespace {
+
+using net::TensorId;
+using net::TensorKind;
+using net::cuda::DeviceBatch;
+using net::cuda::Executor;
+using net::cuda::Launch;
+using net::cuda::Precision;
+using net::cuda::Trainer;
+
+enum class LossScaling : std::uint8_t { kNone, kFixed, kDynamic };
+
+class ResnetModel final : public Model {
+ public:
+  struct Options {
+    std::int32_t depth = 50;
+    net::Padding padding = net::Padding::kSame;
+    Precision precision = Precision::kFloat16;
+    bool tf32 = true;
+    LossScaling loss_scaling = LossScaling::kFixed;
+    double loss_scale = 0;
+    net::Fusion fusion = net::Fusion::kBatchNorm;
+    Launch launch = Launch::kGraph;
+    bool deterministic = true;
+    Path plan_cache;
+    double label_smoothing = 0;
+    std::array<double, 3> mean{123.68, 116.78, 103.94};
+    std::array<double, 3> std{1, 1, 1};
+
+    static OptionTable<Options> table() {
+      return {
+          option("depth", &Options::depth,
+                 "18, 34 or 50: ImageNet's networks, with the stride of a bottleneck on its 3x3 "
+                 "convolution; 20 or 56: CIFAR's")
+              .range(18, 56)
+              .unit("layers"),
+          choice("padding", &Options::padding,
+                 {{"same", net::Padding::kSame}, {"symmetric", net::Padding::kSymmetric}},
+                 "same: TensorFlow's, the odd pixel at the bottom and the right; symmetric: "
+                 "PyTorch's, needed for its weights"),
+          choice("precision", &Options::precision,
+                 {{"fp32", Precision::kFloat32},
+                  {"fp16", Precision::kFloat16},
+                  {"bf16", Precision::kBfloat16}},
+                 "of activations and of what convolutions read; parameters, gradients and "
+                 "statistics are fp32 in any case"),
+          option("tf32", &Options::tf32,
+                 "with fp32: lets tensor cores round what they multiply to TF32's 10 bits"),
+          choice("loss_scaling", &Options::loss_scaling,
+                 {{"none", LossScaling::kNone},
+                  {"fixed", LossScaling::kFixed},
+                  {"dynamic", LossScaling::kDynamic}},
+                 "with fp16, what the loss is multiplied by before the backward pass: dynamic "
+                 "halves it where a gradient is not finite, leaves that update out, and doubles "
+                 "it after 2000 good steps"),
+          option("loss_scale", &Options::loss_scale,
+                 "to begin with; 0 takes upstream's: 128 fixed, 32768 dynamic")
+              .range(0.0, 16777216.0),
+          choice("fusion", &Options::fusion,
+                 {{"none", net::Fusion::kSeparate}, {"batch_norm", net::Fusion::kBatchNorm}},
+                 "none: every operation goes through memory, as upstream without XLA; batch_norm: "
+                 "with its residual sum and ReLU in one, as upstream with XLA"),
+          choice("launch", &Options::launch,
+                 {{"stream", Launch::kStream}, {"graph", Launch::kGraph}},
+                 "stream: kernel by kernel, as upstream's eager mode; graph: a step is one CUDA "
+                 "graph"),
+          option("deterministic", &Options::deterministic,
+                 "only engines of cuDNN that give the same bits every time"),
+          option("plan_cache", &Options::plan_cache,
+                 "file of cuDNN's fastest engines: what is not in it is measured when the model is "
+                 "built, and put into it. Empty: cuDNN's first suggestions")
+              .example("\"cudnn_plans.json\""),
+          option("label_smoothing", &Options::label_smoothing,
+                 "share of the target that is spread evenly over all classes")
+              .range(0.0, 1.0),
+          option("mean", &Options::mean, "subtracted from the pixels: of red, green, blue")
+              .range(0.0, 255.0),
+          option("std", &Options::std, "what the pixels are divided by: of red, green, blue")
+              .range(1e-3, 1e3),
+      };
+    }
+  };
+
+  static std::string unavailable() { return cuda::why_unavailable(); }
+
+  ResnetModel(const Options& options, Host& host)
+      : options_(options), host_(host), runtime_(cuda::runtime()) {
+    if (!net::is_resnet_depth(options.depth)) {
+      throw ConfigError("depth", text("model resnet_cudnn: there is no network of depth ",
+                                      options.depth, ": 18, 34, 50, or CIFAR's 20, 56"));
+    }
+  }
+
+  void build(const ModelSpec& spec) override {
+    check(spec);
+    auto* const stream = static_cast<cudaStream_t>(spec.device.stream);
+    target_.emplace(cudnn::Target::of_device());
+    net::Normalisation normalisation;
+    for (std::size_t c = 0; c < 3; ++c) {
+      normalisation.mean[c] = static_cast<float>(options_.mean[c]);
+      normalisation.inv_deviation[c] = static_cast<float>(1 / options_.std[c]);
+    }
+    const bool is_fp16 = options_.precision == Precision::kFloat16;
+    const bool is_dynamic = is_fp16 && options_.loss_scaling == LossScaling::kDynamic;
+    if (!options_.plan_cache.value.empty())
+      plan_cache_ = cudnn::PlanCache::load(options_.plan_cache.value);
+    executor_ = std::make_unique<Executor>(
+        net::build_resnet({.depth = options_.depth,
+                           .batch_size = spec.max_batch_size,
+                           .height = spec.image.height,
+                           .width = spec.image.width,
+                           .classes = spec.num_classes,
+                           .padding = options_.padding,
+                           .fusion = options_.fusion,
+                           .label_smoothing = static_cast<float>(options_.label_smoothing)}),
+        net::cuda::ExecutorSpec{
+            .precision = options_.precision,
+            .normalisation = normalisation,
+            .optimizer = spec.optimizer,
+            .loss_scale = initial_loss_scale(),
+            .is_loss_scale_dynamic = is_dynamic,
+            .policy = {.deterministic = options_.deterministic,
+                       .tf32 = options_.tf32,
+                       .runtime_compiled = false},  // seconds each, and none is needed
+            .plan_cache = options_.plan_cache.value.empty() ? nullptr : &plan_cache_},
+        *target_, runtime_, stream);
+    save_plans();
+    trainer_ = std::make_unique<Trainer>(*executor_, options_.launch, runtime_, stream);
+    store_.emplace(*executor_, runtime_, stream);
+    set_initial_values(spec.seed);
+    tell(spec);
+  }
+
+  void forward_backward(const Batch& batch, std::int32_t global_batch_size,
+                        StepSums& sums) override {
+    trainer_->forward_backward(on_device(batch), global_batch_size, sums);
+  }
+  void update(const UpdateRule& rule) override { trainer_->update(rule.learning_rate); }
+  void train(const Batch& batch, const UpdateRule& rule, StepSums& sums) override {
+    trainer_->train(on_device(batch), batch.size, rule.learning_rate, sums);
+  }
+  void evaluate(const Batch& batch, StepSums& sums) override {
+    trainer_->evaluate(on_device(batch), sums);
+  }
+
+  std::span<float> gradients() override { return executor_->gradients(); }
+  std::span<float> statistics() override { return executor_->statistics(); }
+  TensorStore& state() override { return *store_; }
+
+ private:
+  void check(const ModelSpec& spec) const {
+    if (spec.device.kind != DeviceKind::kCuda) {
+      throw ConfigError(text("model resnet_cudnn: device ", spec.device.index,
+                             " is no GPU; it needs a strategy with GPUs, as one_gpu"));
+    }
+    if (spec.image.channels != 3) {
+      throw ConfigError(text("model resnet_cudnn: images have ", spec.image.channels,
+                             " channels, and this model takes 3 (RGB)"));
+    }
+    const std::int64_t smallest = net::smallest_image(options_.depth);
+    if (spec.image.height < smallest || spec.image.width < smallest) {
+      throw ConfigError("depth",
+                        text("model resnet_cudnn: images of ", spec.image.height, " by ",
+                             spec.image.width, " pixels are too small for depth ", options_.depth,
+                             ", which needs ", smallest, " or more ([input] image_size)"));
+    }
+  }
+
+  [[nodiscard]] float initial_loss_scale() const {
+    if (options_.precision != Precision::kFloat16 || options_.loss_scaling == LossScaling::kNone) {
+      return 1;
+    }
+    if (options_.loss_scale > 0) return static_cast<float>(options_.loss_scale);
+    return options_.loss_scaling == LossScaling::kDynamic ? 32768 : 128;
+  }
+
+  void set_initial_values(std::uint64_t seed) {
+    const net::Program& program = executor_->program();
+    for (const TensorId id : program.all(TensorKind::kParameter)) {
+      executor_->write(executor_->values(), id, net::initial_values(program, id, seed));
+    }
+    for (const TensorId id : program.all(TensorKind::kStatistic)) {
+      executor_->write(executor_->statistics(), id, net::initial_values(program, id, seed));
+    }
+    executor_->refresh();
+  }
+
+  void save_plans() {
+    if (options_.plan_cache.value.empty()) return;
+    const cudnn::PlanCache::Account& account = plan_cache_.account();
+    for (const std::string& stale : account.stale) {
+      host_.warn(text("plan_cache ", options_.plan_cache.value, ": ", stale));
+    }
+    host_.report("plans_measured", static_cast<double>(account.absent + account.stale.size()), "");
+    if (account.absent + account.stale.size() == 0) return;
+    plan_cache_.save(system_file_ops(), options_.plan_cache.value);
+  }
+
+  static DeviceBatch on_device(const Batch& batch) {
+    return {.images = batch.images.data(), .labels = batch.labels.data(), .size = batch.size};
+  }
+
+  void tell(const ModelSpec& spec) {
+    const net::Program& program = executor_->program();
+    std::int64_t flop = 0;
+    for (const net::Op& op : program.ops) flop += flop_of(program, op);
+    host_.report("parameters", static_cast<double>(program.count(TensorKind::kParameter)), "");
+    host_.report("flop_per_image",
+                 1e-9 * static_cast<double>(flop) / static_cast<double>(spec.max_batch_size),
+                 "GFLOP");
+    host_.report("activations", 1e-6 * static_cast<double>(executor_->layout().arena_bytes), "MB");
+    host_.report("workspace", 1e-6 * static_cast<double>(executor_->workspace_bytes()), "MB");
+  }
+
+  const Options options_;
+  Host& host_;
+  cuda::Runtime& runtime_;
+  std::optional<cudnn::Target> target_;
+  cudnn::PlanCache plan_cache_;
+  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<Trainer> trainer_;
+  std::optional<DeviceStore> store_;
+};
+
+}  // namespace
+
+SLACKLINE_PLUGIN(Model, ResnetModel, "resnet_cudnn",
+                 "residual networks for ImageNet and CIFAR, trained on an NVIDIA GPU with cuDNN");
+
+}  // namespace slackline

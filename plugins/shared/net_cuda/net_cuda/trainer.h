@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "cuda/handles.h"
+#include "net_cuda/executor.h"
+
+namespace slackline::net::cuda {
+
+/// How a step's work reaches the device.
+enum class Launch : std::uint8_t {
+  kStream,  ///< piece by piece: upstream's eager mode
+  kGraph,   ///< as one CUDA graph, captured when a batch size first comes: upstream's graph mode
+};
+
+/// Whole steps on an Executor: batches in, sums out, with the learning rate on its way.
+///
+/// A step is: the batch is taken over, the rate is written, then forward pass, backward pass and
+/// update; and the sums are copied out. Only the middle is in the graph, as it alone is the same
+/// for every step.
+///
+/// Threads    one caller at a time.
+/// Errors     as Executor.
+class Trainer {
+ public:
+  /// All must outlive this.
+  Trainer(Executor& executor, Launch launch, Runtime& runtime, cudaStream_t stream);
+
+  // All of these return once enqueued; `sums` is in pinned memory.
+
+  void train(const DeviceBatch& batch, std::int32_t global_batch_size, float rate, StepSums& sums);
+  void evaluate(const DeviceBatch& batch, StepSums& sums);
+  /// train() in two parts, between which gradients may be reduced.
+  void forward_backward(const DeviceBatch& batch, std::int32_t global_batch_size, StepSums& sums);
+  void update(float rate);
+
+ private:
+  /// What a step's graph does.
+  enum class Part : std::uint8_t { kTrain, kForwardBackward, kUpdate, kEvaluate };
+  using Key = std::tuple<Part, std::int32_t, std::int32_t>;
+
+  void run(Part part, std::int32_t size, std::int32_t global_batch_size);
+  void enqueue(Part part, std::int32_t size, std::int32_t global_batch_size);
+  void write_rate(float rate);
+  void copy_sums(StepSums& sums);
+
+  Executor& executor_;
+  const Launch launch_;
+  Runtime& runtime_;
+  const cudaStream_t stream_;
+
+  /// Rates on their way to the device: more than steps can be in flight.
+  static constexpr std::size_t kRatesInFlight = 256;
+  struct RateInFlight {
+    slackline::cuda::Event copied;
+    bool is_used = false;
+  };
+  slackline::cuda::PinnedBuffer<float> rates_;
+  std::vector<RateInFlight> in_flight_;
+  std::size_t next_rate_ = 0;
+
+  std::map<Key, slackline::cuda::Graph> graphs_;
+};
+
+}  // namespace slackline::net::cuda
