@@ -49,7 +49,6 @@ void DeviceNet::set_initial_values() {
   for (const net::TensorId id : program.all(net::TensorKind::kStatistic)) {
     executor_.write(executor_.statistics(), id, net::initial_values(program, id, 1));
   }
-  executor_.refresh();
 }
 
 void DeviceNet::make_batch() {

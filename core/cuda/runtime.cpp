@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "cuda/nvtx_range.h"
+
 namespace slackline::cuda {
 
 void check(cudaError_t status, std::string_view what) {
@@ -85,6 +87,7 @@ class RealRuntime final : public Runtime {
   }
   void enqueue(const Work& work, cudaStream_t stream,
                const std::function<void(cudaStream_t)>& call) override {
+    const NvtxRange range(work.name);
     call(stream);
     check(cudaPeekAtLastError(), work.name);
   }

@@ -26,7 +26,7 @@ struct MemoryRange {
 /// A piece of work for a stream, as it is told apart from others: what is wrong with an order of
 /// work can be seen from this alone, without a GPU.
 struct Work {
-  std::string_view name;
+  std::string_view name;  ///< ends with a zero byte
   std::span<const MemoryRange> reads, writes;
 };
 

@@ -19,8 +19,8 @@
 #include "net/resnet.h"
 #include "net/training.h"
 #include "net_cuda/executor.h"
+#include "net_cuda/store.h"
 #include "net_cuda/trainer.h"
-#include "store.h"
 
 namespace slackline {
 namespace {
@@ -28,6 +28,7 @@ namespace {
 using net::TensorId;
 using net::TensorKind;
 using net::cuda::DeviceBatch;
+using net::cuda::DeviceStore;
 using net::cuda::Executor;
 using net::cuda::Launch;
 using net::cuda::Precision;
@@ -207,7 +208,6 @@ class ResnetModel final : public Model {
     for (const TensorId id : program.all(TensorKind::kStatistic)) {
       executor_->write(executor_->statistics(), id, net::initial_values(program, id, seed));
     }
-    executor_->refresh();
   }
 
   void save_plans() {

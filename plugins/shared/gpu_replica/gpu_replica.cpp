@@ -3,6 +3,8 @@
 #include <cassert>
 #include <utility>
 
+#include "cuda/nvtx_range.h"
+
 namespace slackline::gpu {
 
 GpuReplica::GpuReplica(cuda::Runtime& runtime, std::int32_t device)
@@ -50,6 +52,7 @@ void GpuReplica::submit(const Batch* batch, const StepPlan& plan) {
 }
 
 void GpuReplica::launch(const Batch& batch, const StepPlan& plan, StepSums& sums) {
+  const cuda::NvtxRange range(plan.kind == StepKind::kEvaluate ? "evaluate" : "train");
   if (batch.ready != nullptr) {
     runtime_.wait(stream_.get(), static_cast<cudaEvent_t>(batch.ready));
   }
@@ -61,6 +64,7 @@ void GpuReplica::launch(const Batch& batch, const StepPlan& plan, StepSums& sums
 }
 
 StepSums GpuReplica::finish() {
+  const cuda::NvtxRange range("wait for a step");
   assert(!in_flight_.empty());
   InFlight& step = in_flight_.front();
   free_.splice(free_.end(), in_flight_, in_flight_.begin());

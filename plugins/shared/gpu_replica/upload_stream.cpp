@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "cuda/nvtx_range.h"
 #include "nn/model_checks.h"
 #include "replicas/traced_span.h"
 
@@ -68,6 +69,7 @@ void UploadStream::pin(const Batch& batch) {
 
 void UploadStream::copy(const Batch& batch, Slot& slot) {
   const TracedSpan span(track_, "upload", clock_, batch.index);
+  const cuda::NvtxRange range("upload");
   slot.batch = batch;
   slot.batch.images = {slot.images.data(), batch.images.size()};
   slot.batch.labels = {slot.labels.data(), batch.labels.size()};

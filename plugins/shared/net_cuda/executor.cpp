@@ -445,6 +445,8 @@ void Executor::enqueue(const Action& action) {
 
 void Executor::ingest(const DeviceBatch& batch) {
   assert(batch.size > 0 && batch.size <= layout_.batch_size);
+  if (needs_refresh_) enqueue(refresh_);
+  needs_refresh_ = false;
   const TensorId y = std::get<Ingest>(program_.ops.front()).y;
   const Extents& e = layout_.extents[at(y)];
   const IngestArgs args{.images = batch.images,
@@ -519,8 +521,6 @@ void Executor::run(Mode mode, std::int32_t size, std::int32_t global_batch_size)
 }
 
 void Executor::update() { enqueue(update_); }
-
-void Executor::refresh() { enqueue(refresh_); }
 
 ParameterArgs Executor::parameter_args() {
   const OptimizerSpec& optimizer = spec_.optimizer;
@@ -599,6 +599,7 @@ void Executor::write(std::span<float> array, TensorId id, std::span<const float>
   const std::size_t size = values_of(device);
   const std::span<float> staged{reinterpret_cast<float*>(staging_.data()), size};
   to_device_order(program_.tensor(id).extents, device[1], values, staged);
+  needs_refresh_ |= array.data() == values_.data();
   runtime_.copy(array.data() + layout_.offset(id), staged.data(), staged.size_bytes(), stream_);
   runtime_.synchronize(stream_);
 }

@@ -78,8 +78,6 @@ class Executor {
   void run(Mode mode, std::int32_t size, std::int32_t global_batch_size);
   /// Applies the gradients with schedule()'s rate.
   void update();
-  /// Tells the executor that values were written.
-  void refresh();
 
   [[nodiscard]] std::span<float> values() { return values_.span(); }
   [[nodiscard]] std::span<float> gradients() { return gradients_.span(); }
@@ -172,6 +170,7 @@ class Executor {
   std::map<std::string, cudnn::Plan> plans_;  ///< by signature
   std::map<Key, Instance> instances_;
   Action gather_, update_, refresh_;
+  bool needs_refresh_ = true;  ///< values were written, and what is made of them was not
 };
 
 }  // namespace slackline::net::cuda

@@ -15,6 +15,7 @@
 #include "../net/comparison.h"
 #include "net/resnet.h"
 #include "net/training.h"
+#include "net_cuda/store.h"
 #include "net_cuda/trainer.h"
 #include "nn/optimizer.h"
 
@@ -74,7 +75,6 @@ class TrainingRun {
     for (const TensorId id : program().all(TensorKind::kStatistic)) {
       executor_.write(executor_.statistics(), id, initial_values(program(), id, 3));
     }
-    executor_.refresh();
   }
 
   [[nodiscard]] const Program& program() const { return executor_.program(); }
@@ -99,6 +99,7 @@ class TrainingRun {
     executor_.read(array, id, values);
     return values;
   }
+  DeviceStore store() { return {executor_, device, stream_.get()}; }
   [[nodiscard]] const LossScale& loss_scale() { return *executor_.loss_scale(); }
 
   CpuDevice device;
@@ -286,6 +287,41 @@ TEST(CpuDeviceTest, AScaleThatOverflowsIsHalvedAndItsUpdateLeftOut) {
   }
   EXPECT_NE(run.read(run.executor().values(), first), before);
   EXPECT_EQ(run.executor().schedule()->step, steps);
+}
+
+TEST(CpuDeviceTest, AStoreGoesOnToTheBit) {
+  const Case with{
+      .resnet = cifar(), .precision = Precision::kFloat16, .loss_scale = 1024, .is_dynamic = true};
+  TrainingRun first(with), second(with);
+  const auto images = made_up_images(first.program(), 5);
+  const auto labels = made_up_labels(5, 10);
+  const StepInput input{images, labels, 5};
+  for (int step = 0; step < 2; ++step) (void)first.train(input, 0.1f);
+  DeviceStore from = first.store(), to = second.store();
+  std::vector<float> values;
+  for (std::size_t i = 0; i < from.tensors().size(); ++i) {
+    if (from.tensors()[i].role == TensorRole::kGradient) continue;
+    values.resize(from.tensors()[i].size());
+    from.read(i, values);
+    to.write(i, values);
+  }
+  const StepSums expected = first.evaluate(input), found = second.evaluate(input);
+  EXPECT_EQ(found.loss, expected.loss);
+  EXPECT_EQ(found.penalty, expected.penalty);
+  EXPECT_GT(found.penalty, 0);
+  (void)first.train(input, 0.1f);
+  (void)second.train(input, 0.1f);
+  for (std::size_t i = 0; i < from.tensors().size(); ++i) {
+    std::vector<float> ours(from.tensors()[i].size()), theirs(ours.size());
+    from.read(i, theirs);
+    to.read(i, ours);
+    EXPECT_EQ(ours, theirs) << from.tensors()[i].name;
+  }
+  EXPECT_EQ(from.tensors().back().name, "loss_scale");
+  values.resize(3);
+  from.read(from.tensors().size() - 1, values);
+  EXPECT_EQ(values[0], first.loss_scale().scale);
+  EXPECT_EQ(values[1], 3);  // good steps
 }
 
 TEST(CpuDeviceTest, ALearnedBatchHasASmallLossAndItsPenalty) {

@@ -96,7 +96,6 @@ class OnDevice {
     for (const TensorId id : program().all(TensorKind::kStatistic)) {
       executor_.write(executor_.statistics(), id, initial_values(program(), id, 5));
     }
-    executor_.refresh();
   }
 
   StepSums train(const StepInput& input, float rate) {

@@ -1,20 +1,20 @@
-#include "store.h"
+#include "net_cuda/store.h"
 
 #include <cassert>
 #include <utility>
 
 #include "net/training.h"
 
-namespace slackline {
+namespace slackline::net::cuda {
 
-DeviceStore::DeviceStore(net::cuda::Executor& executor, cuda::Runtime& runtime, cudaStream_t stream)
+DeviceStore::DeviceStore(Executor& executor, Runtime& runtime, cudaStream_t stream)
     : executor_(executor), runtime_(runtime), stream_(stream), loss_scale_(runtime, 1) {
-  for (net::StoredTensor& stored : net::stored_tensors(executor.program())) {
+  for (StoredTensor& stored : stored_tensors(executor.program())) {
     tensors_.push_back(std::move(stored.info));
     ids_.push_back(stored.id);
   }
   tensors_.push_back({.name = "loss_scale", .shape = {3}, .role = TensorRole::kSlot});
-  ids_.push_back(net::kNone);
+  ids_.push_back(kNone);
 }
 
 std::span<float> DeviceStore::array(std::size_t index) {
@@ -37,9 +37,9 @@ void DeviceStore::read_loss_scale() {
 }
 
 void DeviceStore::read(std::size_t index, std::span<float> values) {
-  if (ids_[index] != net::kNone) return executor_.read(array(index), ids_[index], values);
+  if (ids_[index] != kNone) return executor_.read(array(index), ids_[index], values);
   read_loss_scale();
-  const net::cuda::LossScale& state = *loss_scale_.data();
+  const LossScale& state = *loss_scale_.data();
   values[0] = state.scale;
   values[1] = static_cast<float>(state.good_steps);
   values[2] = static_cast<float>(state.skipped_steps);
@@ -47,13 +47,11 @@ void DeviceStore::read(std::size_t index, std::span<float> values) {
 
 void DeviceStore::write(std::size_t index, std::span<const float> values) {
   assert(tensors_[index].role != TensorRole::kGradient);
-  if (ids_[index] != net::kNone) {
-    executor_.write(array(index), ids_[index], values);
-    if (tensors_[index].role == TensorRole::kParameter) executor_.refresh();
-    return;
+  if (ids_[index] != kNone) {
+    return executor_.write(array(index), ids_[index], values);
   }
   read_loss_scale();
-  net::cuda::LossScale& state = *loss_scale_.data();
+  LossScale& state = *loss_scale_.data();
   state.scale = values[0];
   state.good_steps = static_cast<std::int32_t>(values[1]);
   state.skipped_steps = static_cast<std::int64_t>(values[2]);
@@ -61,4 +59,4 @@ void DeviceStore::write(std::size_t index, std::span<const float> values) {
   runtime_.synchronize(stream_);
 }
 
-}  // namespace slackline
+}  // namespace slackline::net::cuda

@@ -8,14 +8,14 @@
 
 #include "net_cuda/executor.h"
 
-namespace slackline {
+namespace slackline::net::cuda {
 
 /// The tensors of an executor under torchvision's names, the velocities of its parameters, and the
 /// state of the loss scale: "loss_scale", (scale, good steps, skipped steps).
 class DeviceStore final : public TensorStore {
  public:
   /// `executor` must outlive this.
-  DeviceStore(net::cuda::Executor& executor, cuda::Runtime& runtime, cudaStream_t stream);
+  DeviceStore(Executor& executor, Runtime& runtime, cudaStream_t stream);
 
   [[nodiscard]] std::span<const TensorInfo> tensors() const override { return tensors_; }
   void read(std::size_t index, std::span<float> values) override;
@@ -25,12 +25,12 @@ class DeviceStore final : public TensorStore {
   [[nodiscard]] std::span<float> array(std::size_t index);
   void read_loss_scale();
 
-  net::cuda::Executor& executor_;
-  cuda::Runtime& runtime_;
+  Executor& executor_;
+  Runtime& runtime_;
   const cudaStream_t stream_;
   std::vector<TensorInfo> tensors_;
-  std::vector<net::TensorId> ids_;  ///< of each in the program; kNone for the loss scale
-  cuda::PinnedBuffer<net::cuda::LossScale> loss_scale_;
+  std::vector<TensorId> ids_;  ///< of each in the program; kNone for the loss scale
+  slackline::cuda::PinnedBuffer<LossScale> loss_scale_;
 };
 
-}  // namespace slackline
+}  // namespace slackline::net::cuda
