@@ -66,8 +66,10 @@ void Trainer::enqueue(Part part, std::int32_t size, std::int32_t global_batch_si
   if (part == Part::kTrain || part == Part::kUpdate) executor_.update();
 }
 
-/// As upstream's callback: a small copy from the host at the start of every step.
+/// As upstream's callback: a small copy from the host at the start of a step, if it has changed.
 void Trainer::write_rate(float rate) {
+  if (rate == written_rate_) return;
+  written_rate_ = rate;
   RateInFlight& slot = in_flight_[next_rate_];
   if (slot.is_used && !runtime_.is_done(slot.copied.get())) {
     runtime_.synchronize(slot.copied.get());

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -19,9 +20,9 @@ enum class Launch : std::uint8_t {
 
 /// Whole steps on an Executor: batches in, sums out, with the learning rate on its way.
 ///
-/// A step is: the batch is taken over, the rate is written, then forward pass, backward pass and
-/// update; and the sums are copied out. Only the middle is in the graph, as it alone is the same
-/// for every step.
+/// A step is: the batch is taken over, the rate is written if it has changed, then forward pass,
+/// backward pass and update; and the sums are copied out. Only the middle is in the graph, as it
+/// alone is the same for every step.
 ///
 /// Threads    one caller at a time.
 /// Errors     as Executor.
@@ -62,6 +63,7 @@ class Trainer {
   slackline::cuda::PinnedBuffer<float> rates_;
   std::vector<RateInFlight> in_flight_;
   std::size_t next_rate_ = 0;
+  std::optional<float> written_rate_;
 
   std::map<Key, slackline::cuda::Graph> graphs_;
 };

@@ -62,9 +62,9 @@ class Fixture {
   /// Begins another step: activations of the last one count no more.
   void forget_activations() { cuda.forget(executor_.layout().arena_bytes); }
 
-  void train(std::int32_t size) {
+  void train(std::int32_t size, float rate = 0.1f) {
     forget_activations();
-    trainer_.train({images_.data(), labels_.data(), size}, size, 0.1f, *sums_.data());
+    trainer_.train({images_.data(), labels_.data(), size}, size, rate, *sums_.data());
   }
   void evaluate(std::int32_t size) {
     forget_activations();
@@ -154,7 +154,7 @@ TEST(CudaExecutorTest, AWholeStepIsOneGraphBehindWhatBringsTheBatch) {
   fixture.train(16);
   EXPECT_EQ(fixture.cuda.work()[0], "refresh");  // values were written
   fixture.cuda.clear();
-  fixture.train(16);
+  fixture.train(16, 0.2f);
   const std::vector<std::string>& work = fixture.cuda.work();
   ASSERT_GT(work.size(), 100u);
   // ingest, the labels' copy, the rate's copy; and the sums' at the end
@@ -164,6 +164,24 @@ TEST(CudaExecutorTest, AWholeStepIsOneGraphBehindWhatBringsTheBatch) {
   EXPECT_EQ(std::ranges::count(work, "copy"), 3);
   EXPECT_EQ(work.back(), "copy");
   EXPECT_EQ(work[work.size() - 2], "update");
+}
+
+TEST(CudaExecutorTest, ARateIsWrittenWhenItChanges) {
+  Fixture fixture;
+  const auto copies = [&](float rate) {
+    fixture.cuda.clear();
+    fixture.train(16, rate);
+    return std::ranges::count(fixture.cuda.work(), "copy");
+  };
+  EXPECT_EQ(copies(0.1f), 3);  // labels, rate, sums
+  EXPECT_EQ(fixture.executor().schedule()->rate, 0.1f);
+  EXPECT_EQ(copies(0.1f), 2);
+  EXPECT_EQ(copies(0.2f), 3);
+  EXPECT_EQ(fixture.executor().schedule()->rate, 0.2f);
+  // More than can be on their way.
+  for (int step = 0; step < 600; ++step) EXPECT_EQ(copies(1.0f / static_cast<float>(step + 7)), 3);
+  EXPECT_EQ(fixture.executor().schedule()->rate, 1.0f / 606);
+  EXPECT_THAT(fixture.cuda.violations(), IsEmpty());
 }
 
 TEST(CudaExecutorTest, EveryOperationHasItsWork) {
