@@ -2,6 +2,8 @@
 #include <slackline/file_ops.h>
 
 #include <cerrno>
+#include <fstream>
+#include <sstream>
 #include <system_error>
 #include <utility>
 
@@ -87,6 +89,18 @@ FileOps::~FileOps() = default;
 FileOps& system_file_ops() {
   static SystemFileOps ops;
   return ops;
+}
+
+std::string contents_of(const std::filesystem::path& file) {
+  errno = 0;
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream out;
+  // An empty file fails here too, but without an errno.
+  if (in.is_open()) out << in.rdbuf();
+  if (!in.is_open() || (out.fail() && errno != 0)) {
+    throw IoError(file.string() + ": cannot read", errno);
+  }
+  return out.str();
 }
 
 void make_directories(FileOps& ops, const std::filesystem::path& directory) {

@@ -1,11 +1,10 @@
 #include <slackline/config_diff.h>
 #include <slackline/error.h>
+#include <slackline/file_ops.h>
 #include <slackline/verify.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <fstream>
 #include <limits>
 #include <optional>
 #include <sstream>
@@ -17,18 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
-
-std::string contents_of(const fs::path& file) {
-  errno = 0;
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream out;
-  // An empty file fails here too, but without an errno.
-  if (in.is_open()) out << in.rdbuf();
-  if (!in.is_open() || (out.fail() && errno != 0)) {
-    throw IoError(file.string() + ": cannot read", errno);
-  }
-  return out.str();
-}
 
 /// A JSON object at `place`, which is "file" or "file:line".
 class Fields {

@@ -1,5 +1,7 @@
 #include "measure.h"
 
+#include <slackline/file_ops.h>
+
 #include <algorithm>
 #include <cmath>
 #include <utility>

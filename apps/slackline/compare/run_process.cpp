@@ -1,11 +1,11 @@
 #include "run_process.h"
 
+#include <slackline/file_ops.h>
+
 #include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <system_error>
 
 namespace slackline::app {
@@ -37,12 +37,6 @@ void make_directory(const fs::path& dir) {
 }
 
 }  // namespace
-
-std::string contents_of(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw IoError(text(file.string(), ": cannot open"), errno);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 
 FinishedRun run_configuration(ChildProcess& child, const std::string& file,
                               const std::vector<std::string>& set, const fs::path& dir,

@@ -29,9 +29,6 @@ struct FinishedRun {
                                             const std::filesystem::path& dir,
                                             const std::string& what);
 
-/// The whole file.
-[[nodiscard]] std::string contents_of(const std::filesystem::path& file);
-
 /// Where the runs of a verb go: a new directory that was asked for, or one that is removed at the
 /// end.
 class RunsFolder {

@@ -41,6 +41,10 @@ class SLACKLINE_API FileOps {
 /// The operating system's.
 SLACKLINE_API FileOps& system_file_ops();
 
+/// A whole file.
+/// Errors     IoError.
+[[nodiscard]] SLACKLINE_API std::string contents_of(const std::filesystem::path& file);
+
 /// Makes a directory and those above it that are not there. Each survives a loss of power.
 SLACKLINE_API void make_directories(FileOps& ops, const std::filesystem::path& directory);
 

@@ -14,7 +14,7 @@
 #include <span>
 #include <vector>
 
-#include "net/resnet.h"
+#include "net/resnet_options.h"
 #include "net/training.h"
 #include "net_cpu/executor.h"
 #include "net_cpu/memory.h"
@@ -32,85 +32,45 @@ using net::cpu::Precision;
 
 class ResnetModel final : public Model {
  public:
-  struct Options {
-    std::int32_t depth = 50;
-    net::Padding padding = net::Padding::kSame;
+  struct Options : net::ResnetOptions {
     Precision precision = Precision::kFloat32;
-    net::Fusion fusion = net::Fusion::kBatchNorm;
-    double label_smoothing = 0;
     std::int32_t threads = 0;
-    std::array<double, 3> mean{123.68, 116.78, 103.94};
-    std::array<double, 3> std{1, 1, 1};
 
     static OptionTable<Options> table() {
+      using Rows = net::ResnetRows<Options>;
       return {
-          option("depth", &Options::depth,
-                 "18, 34 or 50: ImageNet's networks, with the stride of a bottleneck on its 3x3 "
-                 "convolution; 20 or 56: CIFAR's")
-              .range(18, 56)
-              .unit("layers"),
-          choice("padding", &Options::padding,
-                 {{"same", net::Padding::kSame}, {"symmetric", net::Padding::kSymmetric}},
-                 "same: TensorFlow's, the odd pixel at the bottom and the right; symmetric: "
-                 "PyTorch's, needed for its weights"),
+          Rows::depth(),
+          Rows::padding(),
           choice("precision", &Options::precision,
                  {{"fp32", Precision::kFloat32}, {"bf16", Precision::kBfloat16}},
                  "of activations and convolutions; parameters are fp32 in any case. bf16 needs a "
                  "CPU with AVX-512"),
-          choice("fusion", &Options::fusion,
-                 {{"none", net::Fusion::kSeparate}, {"batch_norm", net::Fusion::kBatchNorm}},
-                 "none: every operation goes through memory; batch_norm: with its residual sum and "
-                 "ReLU in one"),
-          option("label_smoothing", &Options::label_smoothing,
-                 "share of the target that is spread evenly over all classes")
-              .range(0.0, 1.0),
+          Rows::fusion(),
+          Rows::label_smoothing(),
           option("threads", &Options::threads,
                  "that a replica computes with; 0 means as many as the strategy gives it")
               .range(0, 1024)
               .unit("threads"),
-          option("mean", &Options::mean, "subtracted from the pixels: of red, green, blue")
-              .range(0.0, 255.0),
-          option("std", &Options::std, "what the pixels are divided by: of red, green, blue")
-              .range(1e-3, 1e3),
+          Rows::mean(),
+          Rows::std(),
       };
     }
   };
 
   ResnetModel(const Options& options, Host& host) : options_(options), host_(host) {
-    if (!net::is_resnet_depth(options.depth)) {
-      throw ConfigError("depth", text("model resnet_cpu: there is no network of depth ",
-                                      options.depth, ": 18, 34, 50, or CIFAR's 20, 56"));
-    }
+    net::check_depth(options, kName);
   }
 
   void build(const ModelSpec& spec) override {
-    nn::check_images_on_cpu(spec, "resnet_cpu");
-    const std::int64_t smallest = net::smallest_image(options_.depth);
-    if (spec.image.height < smallest || spec.image.width < smallest) {
-      throw ConfigError("depth", text("model resnet_cpu: images of ", spec.image.height, " by ",
-                                      spec.image.width, " pixels are too small for depth ",
-                                      options_.depth, ", which needs ", smallest,
-                                      " or more ([input] "
-                                      "image_size)"));
-    }
+    nn::check_images_on_cpu(spec, kName);
+    net::check_images(options_, spec, kName);
     spec_ = spec;
     const int threads = options_.threads > 0 ? options_.threads : spec.cpu_threads;
-    net::Normalisation normalisation;
-    for (std::size_t c = 0; c < 3; ++c) {
-      normalisation.mean[c] = static_cast<float>(options_.mean[c]);
-      normalisation.inv_deviation[c] = static_cast<float>(1 / options_.std[c]);
-    }
     executor_ = std::make_unique<Executor>(
-        net::build_resnet({.depth = options_.depth,
-                           .batch_size = spec.max_batch_size,
-                           .height = spec.image.height,
-                           .width = spec.image.width,
-                           .classes = spec.num_classes,
-                           .padding = options_.padding,
-                           .fusion = options_.fusion,
-                           .label_smoothing = static_cast<float>(options_.label_smoothing)}),
-        net::cpu::ExecutorSpec{
-            .precision = options_.precision, .threads = threads, .normalisation = normalisation});
+        net::build_resnet(options_, spec),
+        net::cpu::ExecutorSpec{.precision = options_.precision,
+                               .threads = threads,
+                               .normalisation = net::normalisation_of(options_)});
     velocity_memory_ = net::cpu::Memory(executor_->parameters().size_bytes());
     velocities_ = {reinterpret_cast<float*>(velocity_memory_.data()),
                    executor_->parameters().size()};
@@ -164,6 +124,8 @@ class ResnetModel final : public Model {
   }
 
  private:
+  static constexpr const char* kName = "resnet_cpu";
+
   /// A parameter, and how the optimizer treats it.
   struct Trained {
     TensorId id = net::kNone;
@@ -232,13 +194,7 @@ class ResnetModel final : public Model {
   }
 
   void tell(int threads) {
-    const net::Program& program = executor_->program();
-    std::int64_t flop = 0;
-    for (const net::Op& op : program.ops) flop += flop_of(program, op);
-    host_.report("parameters", static_cast<double>(program.count(TensorKind::kParameter)), "");
-    host_.report("flop_per_image",
-                 1e-9 * static_cast<double>(flop) / static_cast<double>(spec_.max_batch_size),
-                 "GFLOP");
+    net::report_size(host_, executor_->program(), spec_);
     host_.report("activations", 1e-6 * static_cast<double>(executor_->arena_bytes()), "MB");
     host_.report("threads", threads, "threads");
     const std::vector<std::string> slow = executor_->slow_operations();

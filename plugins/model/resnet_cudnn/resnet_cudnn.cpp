@@ -6,7 +6,6 @@
 #include <slackline/model.h>
 #include <slackline/plugin.h>
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -16,7 +15,7 @@
 #include "cuda/runtime.h"
 #include "cudnn/plan_cache.h"
 #include "cudnn/target.h"
-#include "net/resnet.h"
+#include "net/resnet_options.h"
 #include "net/training.h"
 #include "net_cuda/executor.h"
 #include "net_cuda/store.h"
@@ -38,32 +37,20 @@ enum class LossScaling : std::uint8_t { kNone, kFixed, kDynamic };
 
 class ResnetModel final : public Model {
  public:
-  struct Options {
-    std::int32_t depth = 50;
-    net::Padding padding = net::Padding::kSame;
+  struct Options : net::ResnetOptions {
     Precision precision = Precision::kFloat16;
     bool tf32 = true;
     LossScaling loss_scaling = LossScaling::kFixed;
     double loss_scale = 0;
-    net::Fusion fusion = net::Fusion::kBatchNorm;
     Launch launch = Launch::kGraph;
     bool deterministic = true;
     Path plan_cache;
-    double label_smoothing = 0;
-    std::array<double, 3> mean{123.68, 116.78, 103.94};
-    std::array<double, 3> std{1, 1, 1};
 
     static OptionTable<Options> table() {
+      using Rows = net::ResnetRows<Options>;
       return {
-          option("depth", &Options::depth,
-                 "18, 34 or 50: ImageNet's networks, with the stride of a bottleneck on its 3x3 "
-                 "convolution; 20 or 56: CIFAR's")
-              .range(18, 56)
-              .unit("layers"),
-          choice("padding", &Options::padding,
-                 {{"same", net::Padding::kSame}, {"symmetric", net::Padding::kSymmetric}},
-                 "same: TensorFlow's, the odd pixel at the bottom and the right; symmetric: "
-                 "PyTorch's, needed for its weights"),
+          Rows::depth(),
+          Rows::padding(),
           choice("precision", &Options::precision,
                  {{"fp32", Precision::kFloat32},
                   {"fp16", Precision::kFloat16},
@@ -82,10 +69,7 @@ class ResnetModel final : public Model {
           option("loss_scale", &Options::loss_scale,
                  "to begin with; 0 takes upstream's: 128 fixed, 32768 dynamic")
               .range(0.0, 16777216.0),
-          choice("fusion", &Options::fusion,
-                 {{"none", net::Fusion::kSeparate}, {"batch_norm", net::Fusion::kBatchNorm}},
-                 "none: every operation goes through memory, as upstream without XLA; batch_norm: "
-                 "with its residual sum and ReLU in one, as upstream with XLA"),
+          Rows::fusion(),
           choice("launch", &Options::launch,
                  {{"stream", Launch::kStream}, {"graph", Launch::kGraph}},
                  "stream: kernel by kernel, as upstream's eager mode; graph: a step is one CUDA "
@@ -96,13 +80,9 @@ class ResnetModel final : public Model {
                  "file of cuDNN's fastest engines: what is not in it is measured when the model is "
                  "built, and put into it. Empty: cuDNN's first suggestions")
               .example("\"cudnn_plans.json\""),
-          option("label_smoothing", &Options::label_smoothing,
-                 "share of the target that is spread evenly over all classes")
-              .range(0.0, 1.0),
-          option("mean", &Options::mean, "subtracted from the pixels: of red, green, blue")
-              .range(0.0, 255.0),
-          option("std", &Options::std, "what the pixels are divided by: of red, green, blue")
-              .range(1e-3, 1e3),
+          Rows::label_smoothing(),
+          Rows::mean(),
+          Rows::std(),
       };
     }
   };
@@ -111,37 +91,22 @@ class ResnetModel final : public Model {
 
   ResnetModel(const Options& options, Host& host)
       : options_(options), host_(host), runtime_(cuda::runtime()) {
-    if (!net::is_resnet_depth(options.depth)) {
-      throw ConfigError("depth", text("model resnet_cudnn: there is no network of depth ",
-                                      options.depth, ": 18, 34, 50, or CIFAR's 20, 56"));
-    }
+    net::check_depth(options, kName);
   }
 
   void build(const ModelSpec& spec) override {
     check(spec);
     auto* const stream = static_cast<cudaStream_t>(spec.device.stream);
     target_.emplace(cudnn::Target::of_device());
-    net::Normalisation normalisation;
-    for (std::size_t c = 0; c < 3; ++c) {
-      normalisation.mean[c] = static_cast<float>(options_.mean[c]);
-      normalisation.inv_deviation[c] = static_cast<float>(1 / options_.std[c]);
-    }
     const bool is_fp16 = options_.precision == Precision::kFloat16;
     const bool is_dynamic = is_fp16 && options_.loss_scaling == LossScaling::kDynamic;
     if (!options_.plan_cache.value.empty())
       plan_cache_ = cudnn::PlanCache::load(options_.plan_cache.value);
     executor_ = std::make_unique<Executor>(
-        net::build_resnet({.depth = options_.depth,
-                           .batch_size = spec.max_batch_size,
-                           .height = spec.image.height,
-                           .width = spec.image.width,
-                           .classes = spec.num_classes,
-                           .padding = options_.padding,
-                           .fusion = options_.fusion,
-                           .label_smoothing = static_cast<float>(options_.label_smoothing)}),
+        net::build_resnet(options_, spec),
         net::cuda::ExecutorSpec{
             .precision = options_.precision,
-            .normalisation = normalisation,
+            .normalisation = net::normalisation_of(options_),
             .optimizer = spec.optimizer,
             .loss_scale = initial_loss_scale(),
             .is_loss_scale_dynamic = is_dynamic,
@@ -174,22 +139,14 @@ class ResnetModel final : public Model {
   TensorStore& state() override { return *store_; }
 
  private:
+  static constexpr const char* kName = "resnet_cudnn";
+
   void check(const ModelSpec& spec) const {
     if (spec.device.kind != DeviceKind::kCuda) {
-      throw ConfigError(text("model resnet_cudnn: device ", spec.device.index,
+      throw ConfigError(text("model ", kName, ": device ", spec.device.index,
                              " is no GPU; it needs a strategy with GPUs, as one_gpu"));
     }
-    if (spec.image.channels != 3) {
-      throw ConfigError(text("model resnet_cudnn: images have ", spec.image.channels,
-                             " channels, and this model takes 3 (RGB)"));
-    }
-    const std::int64_t smallest = net::smallest_image(options_.depth);
-    if (spec.image.height < smallest || spec.image.width < smallest) {
-      throw ConfigError("depth",
-                        text("model resnet_cudnn: images of ", spec.image.height, " by ",
-                             spec.image.width, " pixels are too small for depth ", options_.depth,
-                             ", which needs ", smallest, " or more ([input] image_size)"));
-    }
+    net::check_images(options_, spec, kName);
   }
 
   [[nodiscard]] float initial_loss_scale() const {
@@ -226,13 +183,7 @@ class ResnetModel final : public Model {
   }
 
   void tell(const ModelSpec& spec) {
-    const net::Program& program = executor_->program();
-    std::int64_t flop = 0;
-    for (const net::Op& op : program.ops) flop += flop_of(program, op);
-    host_.report("parameters", static_cast<double>(program.count(TensorKind::kParameter)), "");
-    host_.report("flop_per_image",
-                 1e-9 * static_cast<double>(flop) / static_cast<double>(spec.max_batch_size),
-                 "GFLOP");
+    net::report_size(host_, executor_->program(), spec);
     host_.report("activations", 1e-6 * static_cast<double>(executor_->layout().arena_bytes), "MB");
     host_.report("workspace", 1e-6 * static_cast<double>(executor_->workspace_bytes()), "MB");
   }

@@ -2,11 +2,9 @@
 
 #include <slackline/error.h>
 
-#include <cerrno>
 #include <cmath>
-#include <fstream>
 #include <limits>
-#include <sstream>
+#include <system_error>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -19,20 +17,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kFormat = "slackline cuDNN plans";
 constexpr std::int64_t kVersion = 1;
-
-/// Nothing if there is no such file.
-std::optional<std::string> contents_of(const fs::path& file) {
-  if (std::error_code ignored; !fs::exists(file, ignored)) return std::nullopt;
-  errno = 0;
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream out;
-  // An empty file fails here too, but without an errno.
-  if (in.is_open()) out << in.rdbuf();
-  if (!in.is_open() || (out.fail() && errno != 0)) {
-    throw IoError(file.string() + ": cannot read", errno);
-  }
-  return out.str();
-}
 
 /// An object of the file, at `place`, with exactly the fields that are asked for.
 class Fields {
@@ -102,14 +86,13 @@ Json json_of(const std::vector<EngineChoice::Knob>& knobs) {
 
 PlanCache PlanCache::load(const fs::path& file) {
   PlanCache cache;
-  const std::optional<std::string> contents = contents_of(file);
-  if (!contents) return cache;
+  if (std::error_code ignored; !fs::exists(file, ignored)) return cache;
+  const std::string contents = contents_of(file);
   Json json;
   try {
-    json = Json::parse(*contents);
+    json = Json::parse(contents);
   } catch (const Json::parse_error& error) {
-    throw DataError(
-        text(file.string(), ": no JSON at byte ", error.byte, " of ", contents->size()));
+    throw DataError(text(file.string(), ": no JSON at byte ", error.byte, " of ", contents.size()));
   }
   const Fields header(file.string() + ":", json);
   if (const std::string format = header.string("format"); format != kFormat) {
