@@ -40,21 +40,15 @@ void Trainer::evaluate(const DeviceBatch& batch, StepSums& sums) {
 
 void Trainer::run(Part part, std::int32_t size, std::int32_t global_batch_size) {
   if (launch_ == Launch::kStream) return enqueue(part, size, global_batch_size);
-  const Key key{part, size, global_batch_size};
-  auto found = graphs_.find(key);
-  if (found == graphs_.end()) {
-    if (part != Part::kUpdate) {  // plans cannot be made in a capture
-      executor_.prepare(part == Part::kEvaluate ? Mode::kEvaluation : Mode::kTraining, size,
-                        global_batch_size);
-    }
+  const auto [found, is_new] = graphs_.try_emplace(Key{part, size, global_batch_size});
+  if (is_new) return enqueue(part, size, global_batch_size);
+  slackline::cuda::Graph& graph = found->second;
+  if (graph == nullptr) {
     runtime_.begin_capture(stream_);
     enqueue(part, size, global_batch_size);
-    found = graphs_
-                .emplace(key, slackline::cuda::Graph(runtime_.end_capture(stream_),
-                                                     slackline::cuda::Destroy{&runtime_}))
-                .first;
+    graph = {runtime_.end_capture(stream_), slackline::cuda::Destroy{&runtime_}};
   }
-  runtime_.launch(found->second.get(), stream_);
+  runtime_.launch(graph.get(), stream_);
 }
 
 void Trainer::enqueue(Part part, std::int32_t size, std::int32_t global_batch_size) {

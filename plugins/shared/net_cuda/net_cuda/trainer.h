@@ -15,7 +15,9 @@ namespace slackline::net::cuda {
 /// How a step's work reaches the device.
 enum class Launch : std::uint8_t {
   kStream,  ///< piece by piece: upstream's eager mode
-  kGraph,   ///< as one CUDA graph, captured when a batch size first comes: upstream's graph mode
+  kGraph,   ///< as one CUDA graph, captured when a batch size comes for the second time: upstream's
+            ///< graph mode. The first time loads what the driver loads when it is first used, which
+            ///< a capture must not
 };
 
 /// Whole steps on an Executor: batches in, sums out, with the learning rate on its way.
@@ -65,7 +67,7 @@ class Trainer {
   std::size_t next_rate_ = 0;
   std::optional<float> written_rate_;
 
-  std::map<Key, slackline::cuda::Graph> graphs_;
+  std::map<Key, slackline::cuda::Graph> graphs_;  ///< null: was once launched as a stream
 };
 
 }  // namespace slackline::net::cuda
