@@ -32,11 +32,11 @@ using Environment = std::function<const char*(const char* name)>;
 /// SLACKLINE_RENDEZVOUS says where to meet, and SLACKLINE_RUN (under srun SLURM_JOB_ID and
 /// SLURM_STEP_ID) tells runs apart. Without any, the process is alone: rank 0 of 1.
 ///
-/// Errors     ConfigError naming variable and value: no number, out of range, one of a pair, none
-/// of
-///            the others of its run reachable without a rendezvous, or two launchers that disagree.
-///            Slurm's alone may disagree with the others': mpirun in a Slurm job hands down those
-///            of the job's script, or of the daemon that starts the ranks.
+/// Errors     ConfigError naming variable and value: no number, out of range, one of a pair,
+/// several
+///            ranks without a place to meet, or two launchers that disagree. Only Slurm may
+///            disagree with the others: mpirun in a Slurm job hands down the variables of the job's
+///            script, or of the daemon that starts the ranks.
 [[nodiscard]] Membership membership_from(const Environment& environment);
 [[nodiscard]] Membership membership_from_environment();
 

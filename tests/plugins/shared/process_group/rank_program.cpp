@@ -4,6 +4,8 @@
 //   configuration=D host=H deadline_ms=N come_ms=N    options of the group, before join
 //   join              joins, and says "joined"
 //   sum=N             an all-reduce of N values, that must have the bits of sum_in_rank_order()
+//   steady=N          all-reduces of N values, a broadcast and a barrier, that must not allocate
+//   time=N            says how long an all-reduce of N values takes, the quickest of five
 //   length=N          an all-reduce of N values; says "refused: ..." if the ranks do not agree
 //   broadcast         rank 0's 128 bytes must arrive
 //   barrier
@@ -21,10 +23,13 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <memory>
+#include <new>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -35,6 +40,18 @@
 #include <unistd.h>
 
 #include "process_group/process_group.h"
+
+namespace {
+thread_local std::size_t allocations = 0;
+}
+
+void* operator new(std::size_t size) {
+  ++allocations;
+  if (void* const memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace slackline::group {
 namespace {
@@ -83,6 +100,8 @@ class Program {
       say("joined");
     }
     if (verb == "sum") sum(*group_, number, calls_++);
+    if (verb == "steady") be_steady(number);
+    if (verb == "time") take_time(number);
     if (verb == "length") check_lengths(number);
     if (verb == "broadcast") broadcast();
     if (verb == "barrier") group_->barrier();
@@ -96,6 +115,32 @@ class Program {
   }
 
  private:
+  void be_steady(std::size_t count) {
+    std::vector<float> values(count);
+    std::array<std::byte, 128> bytes{};
+    const std::size_t before = allocations;
+    for (int i = 0; i < 10; ++i) {
+      group_->all_reduce_sum(values, nullptr);
+      group_->broadcast(bytes);
+      group_->barrier();
+    }
+    if (allocations != before) throw std::runtime_error("a call has allocated memory");
+  }
+
+  void take_time(std::size_t count) {
+    std::vector<float> values(count, 1.0f);
+    double best_ms = 1e9;
+    for (int i = 0; i < 5; ++i) {
+      group_->barrier();
+      const auto begin = std::chrono::steady_clock::now();
+      group_->all_reduce_sum(values, nullptr);
+      const std::chrono::duration<double, std::milli> took =
+          std::chrono::steady_clock::now() - begin;
+      best_ms = std::min(best_ms, took.count());
+    }
+    say(text(best_ms, " ms"));
+  }
+
   void check_lengths(std::size_t count) {
     std::vector<float> values(count, 1.0f);
     try {

@@ -28,6 +28,11 @@ TEST_F(CallsTest, ManyFollowEachOther) {
   expect_all_done();
 }
 
+TEST_F(CallsTest, NoneAllocates) {
+  start_all(3, {}, {"steady=300007"});
+  expect_all_done();
+}
+
 TEST_F(CallsTest, UnequalLengthsAreRefusedByAllAndChangeNothing) {
   for (int i = 0; i < 3; ++i) {
     start(i, 3, {}, {i == 2 ? "length=7" : "length=5", "sum=1000"});
