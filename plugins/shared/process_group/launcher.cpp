@@ -22,6 +22,10 @@ namespace {
 
 using Time = std::chrono::steady_clock::time_point;
 
+/// A process that is killed closes its connections before it can be waited for: others may notice,
+/// fail and be found to have ended before it is.
+constexpr std::chrono::seconds kCauseBehindEffect{1};
+
 /// A new folder in which the ranks meet, removed with its object.
 class MeetingPlace {
  public:
@@ -166,8 +170,7 @@ class Ranks {
     }
   }
 
-  /// Those that have ended since: rank and status. Who was killed comes first: it did not fail
-  /// because of another that failed.
+  /// Those that have ended since: rank and status.
   std::vector<std::pair<std::size_t, int>> ended() {
     std::vector<std::pair<std::size_t, int>> result;
     for (std::size_t i = 0; i < processes_.size(); ++i) {
@@ -177,8 +180,6 @@ class Ranks {
       processes_[i] = -1;
       result.emplace_back(i, status);
     }
-    std::stable_partition(result.begin(), result.end(),
-                          [](const auto& end) { return WIFSIGNALED(end.second); });
     return result;
   }
 
@@ -208,14 +209,24 @@ LaunchEnd launch(const LaunchPlan& plan) {
   }
   LaunchEnd end;
   std::optional<Time> deadline;
+  Time first_failure{};
+  bool was_killed = false;  ///< the one that `end` names
   int next_signal = SIGTERM;
   while (ranks.are_there()) {
     const int signal = signals.wait(deadline);
     if (signal != 0 && signal != SIGCHLD) ranks.signal(signal);
     for (const auto& [rank, status] : ranks.ended()) {
-      if (status == 0 || end.exit_code != 0) continue;
+      if (status == 0) continue;
+      const Time now = std::chrono::steady_clock::now();
+      const bool is_cause = WIFSIGNALED(status) && !was_killed && next_signal == SIGTERM &&
+                            now - first_failure < kCauseBehindEffect;
+      if (end.exit_code != 0 && !is_cause) continue;
+      if (end.exit_code == 0) {
+        first_failure = now;
+        deadline = now + plan.deadline;
+      }
       end = describe(rank, plan.processes, status);
-      deadline = std::chrono::steady_clock::now() + plan.deadline;
+      was_killed = WIFSIGNALED(status);
     }
     if (deadline.has_value() && std::chrono::steady_clock::now() >= *deadline) {
       ranks.signal(next_signal);

@@ -18,7 +18,8 @@ struct LaunchPlan {
 
 struct LaunchEnd {
   int exit_code = 0;    ///< of the first that failed; 128 + the signal that killed it
-  std::string message;  ///< which one failed first, and how; empty if all ended with 0
+  std::string message;  ///< which one failed first, and how; empty if all ended with 0. Of one that
+                        ///< was killed, and others that failed within a second, the former is it
 };
 
 /// Runs a command as the ranks of one run on this host, and waits until all have ended. Each gets

@@ -110,6 +110,22 @@ TEST_F(FailureTest, ASlowRankIsWaitedForBeyondTheDeadline) {
   for (int i = 0; i < 3; ++i) EXPECT_EQ(rank(i).end(), 0) << rank(i).output();
 }
 
+TEST_F(FailureTest, AGroupThatIsStoppedAsAWholeGoesOn) {
+  start_all(3, {"deadline_ms=500"}, {"read", "sum=1009"});
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(rank(i).wait_for("joined"));
+  for (int i = 0; i < 3; ++i) rank(i).signal(SIGSTOP);
+  // As above.
+  rendezvous_ += "_of_others";
+  start(0, 2, {"deadline_ms=1000"}, {"sums=5"});
+  start(1, 2, {"deadline_ms=1000"}, {"sums=5"});
+  ASSERT_TRUE(rank(4).wait_for("summing")) << rank(4).output();
+  rank(4).signal(SIGSTOP);
+  EXPECT_EQ(rank(3).end(), 3) << rank(3).output();
+  for (int i = 0; i < 3; ++i) rank(i).signal(SIGCONT);
+  for (int i = 0; i < 3; ++i) rank(i).write_line();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(rank(i).end(), 0) << rank(i).output();
+}
+
 TEST_F(FailureTest, AnAbortTellsAllTheReason) {
   for (int i = 0; i < 4; ++i) {
     start(i, 4, {}, i == 2 ? Words{"abort=the_disk_is_full", "barrier"} : Words{"barrier"});

@@ -74,6 +74,16 @@ TEST_F(LauncherTest, TheFirstToDieIsNamedNotThoseThatMissIt) {
   EXPECT_EQ(end.exit_code, 128 + SIGKILL);
 }
 
+TEST_F(LauncherTest, WhoWasKilledIsNamedEvenIfAnotherThatFailedIsFoundEarlier) {
+  // Rank 0 has been waited for when it is no process any more.
+  const LaunchEnd end = run(2,
+                            "if [ $SLACKLINE_RANK = 0 ]; then echo $$ > pid.tmp; mv pid.tmp pid; "
+                            "exit 3; fi; while [ ! -e pid ]; do :; done; "
+                            "while [ -e /proc/$(cat pid) ]; do :; done; kill -KILL $$");
+  EXPECT_EQ(end.message, "rank 1 of 2 was killed by signal 9 (Killed)");
+  EXPECT_EQ(end.exit_code, 128 + SIGKILL);
+}
+
 TEST_F(LauncherTest, SignalsArePassedOn) {
   // Rank 0 sends its parent one; all shall get it.
   const LaunchEnd end = run(2,

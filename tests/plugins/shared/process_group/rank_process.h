@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,7 +29,10 @@ class Process {
   Process(const Words& command, const Words& variables) {
     std::array<int, 2> in{};
     std::array<int, 2> out{};
-    if (::pipe2(in.data(), O_CLOEXEC) != 0 || ::pipe2(out.data(), O_CLOEXEC) != 0) std::abort();
+    // A socket, as writing to one that ended must not kill the test.
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in.data()) != 0 ||
+        ::pipe2(out.data(), O_CLOEXEC) != 0)
+      std::abort();
     std::vector<char*> argv;
     for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
@@ -72,7 +76,7 @@ class Process {
     }
     return true;
   }
-  void write_line() const { EXPECT_EQ(::write(input_, "\n", 1), 1); }
+  void write_line() const { EXPECT_EQ(::send(input_, "\n", 1, MSG_NOSIGNAL), 1); }
   void signal(int number) const { ::kill(process_, number); }
 
   /// Its exit code (negative: the signal that killed it), after all of its output.

@@ -77,13 +77,15 @@ TEST_F(RendezvousTest, StrangersAreLetGo) {
   expect_all_done();
 }
 
-TEST_F(RendezvousTest, AnotherVersionIsNamedIfARankDoesNotCome) {
+TEST_F(RendezvousTest, StrangersAreNamedIfARankDoesNotCome) {
   rendezvous_ = tcp_;
   start(0, 2, {"come_ms=1000"});
+  strange("GET / HTTP/1.1\r\n\r\n");
   const std::array<unsigned char, 12> newer = {'G', 'S', 'L', 'K', 9, 0, 1, 0, 0, 0, 0, 0};
   strange({newer.begin(), newer.end()});
   expect_all_to_blame(-1,
                       "rank 1 of 2 did not come within 1 s; one from 127.0.0.1 was refused: it "
+                      "does not speak slackline's protocol; one from 127.0.0.1 was refused: it "
                       "speaks version 9 of slackline's protocol, and this is 1");
 }
 
@@ -157,8 +159,9 @@ TEST_F(RendezvousTest, TheFileOfAnEarlierRunDoesNotMislead) {
     std::ofstream(folder_.path() / "rank_0") << notice;
     start(1, 2, {"say=coming"}, {"sum=5"});
     ASSERT_TRUE(rank(0).wait_for("coming"));
+    // Who listens there hangs up.
+    if (notice == stale) ::close(::accept(socket_, nullptr, nullptr));
     start(0, 2, {}, {"sum=5"});
-    // Whoever listens at a stale address ends, or hangs up.
     if (notice == stale) ::shutdown(socket_, SHUT_RDWR);
     expect_all_done();
   }
