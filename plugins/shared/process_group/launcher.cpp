@@ -1,0 +1,240 @@
+#include "process_group/launcher.h"
+
+#include <slackline/error.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <string_view>
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace slackline::group {
+namespace {
+
+using Time = std::chrono::steady_clock::time_point;
+
+/// A process that is killed closes its connections before it can be waited for: others may notice,
+/// fail and be found to have ended before it is.
+constexpr std::chrono::seconds kCauseBehindEffect{1};
+
+/// A new folder in which the ranks meet, removed with its object.
+class MeetingPlace {
+ public:
+  MeetingPlace() {
+    std::string name = std::filesystem::temp_directory_path() / "slackline-ranks-XXXXXX";
+    if (::mkdtemp(name.data()) == nullptr) throw IoError("cannot make the folder " + name, errno);
+    folder_ = name;
+  }
+  ~MeetingPlace() {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+  MeetingPlace(const MeetingPlace&) = delete;
+  MeetingPlace& operator=(const MeetingPlace&) = delete;
+  [[nodiscard]] std::string rendezvous() const { return "file:" + (folder_ / "rank_0").string(); }
+
+ private:
+  std::filesystem::path folder_;
+};
+
+/// Holds back the signals that the launcher waits for.
+class HeldSignals {
+ public:
+  HeldSignals() {
+    // Were SIGCHLD ignored, as some parents leave it, nobody could wait for a child.
+    struct sigaction standard {};
+    standard.sa_handler = SIG_DFL;
+    ::sigaction(SIGCHLD, &standard, &child_action_before_);
+    ::sigemptyset(&signals_);
+    for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&signals_, signal);
+    ::pthread_sigmask(SIG_BLOCK, &signals_, &before_);
+  }
+  ~HeldSignals() {
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    ::sigaction(SIGCHLD, &child_action_before_, nullptr);
+  }
+  HeldSignals(const HeldSignals&) = delete;
+  HeldSignals& operator=(const HeldSignals&) = delete;
+
+  [[nodiscard]] const sigset_t& before() const noexcept { return before_; }
+  /// The next signal, or 0 at the deadline.
+  [[nodiscard]] int wait(std::optional<Time> deadline) const {
+    if (!deadline.has_value()) return std::max(0, ::sigwaitinfo(&signals_, nullptr));
+    const auto left =
+        std::max(std::chrono::nanoseconds(0),
+                 std::chrono::nanoseconds(*deadline - std::chrono::steady_clock::now()));
+    const timespec time{static_cast<time_t>(left.count() / 1'000'000'000),
+                        static_cast<long>(left.count() % 1'000'000'000)};
+    return std::max(0, ::sigtimedwait(&signals_, nullptr, &time));
+  }
+
+ private:
+  sigset_t signals_{}, before_{};
+  struct sigaction child_action_before_ {};
+};
+
+bool is_launchers(std::string_view variable) {
+  for (const char* const prefix :
+       {"SLACKLINE_RANK=", "SLACKLINE_SIZE=", "SLACKLINE_LOCAL_RANK=", "SLACKLINE_RENDEZVOUS=",
+        "SLACKLINE_RUN=", "OMPI_COMM_WORLD_", "PMI_RANK=", "PMI_SIZE=", "PMI_LOCAL_RANK=",
+        "MPI_LOCALRANKID=", "SLURM_PROCID=", "SLURM_NTASKS=", "SLURM_LOCALID="}) {
+    if (variable.rfind(prefix, 0) == 0) return true;
+  }
+  return false;
+}
+
+std::vector<std::string> environment_of(std::int32_t rank, std::int32_t size,
+                                        const std::string& rendezvous) {
+  std::vector<std::string> result;
+  for (char** at = environ; *at != nullptr; ++at) {
+    if (!is_launchers(*at)) result.emplace_back(*at);
+  }
+  result.push_back(text("SLACKLINE_RANK=", rank));
+  result.push_back(text("SLACKLINE_LOCAL_RANK=", rank));
+  result.push_back(text("SLACKLINE_SIZE=", size));
+  result.push_back("SLACKLINE_RENDEZVOUS=" + rendezvous);
+  return result;
+}
+
+std::vector<char*> pointers(const std::vector<std::string>& words) {
+  std::vector<char*> result;
+  for (const std::string& word : words) result.push_back(const_cast<char*>(word.c_str()));
+  result.push_back(nullptr);
+  return result;
+}
+
+/// Starts the command, in a process group of its own: a terminal's Ctrl-C then reaches it once,
+/// from the launcher. Throws if it cannot be executed.
+pid_t start(const std::vector<std::string>& command, const std::vector<std::string>& environment,
+            const sigset_t& mask) {
+  const std::vector<char*> argv = pointers(command);
+  const std::vector<char*> variables = pointers(environment);
+  std::array<int, 2> failure{};  // closes when the command begins, or says why it does not
+  if (::pipe2(failure.data(), O_CLOEXEC) != 0) throw IoError("cannot make a pipe", errno);
+  const pid_t parent = ::getpid();
+  const pid_t process = ::fork();
+  if (process == 0) {
+    // Only calls that are safe after a fork of a process with threads.
+    ::setpgid(0, 0);
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(127);
+    const int nothing = ::open("/dev/null", O_RDONLY);
+    ::dup2(nothing, STDIN_FILENO);
+    ::sigprocmask(SIG_SETMASK, &mask, nullptr);
+    ::execvpe(argv[0], argv.data(), variables.data());
+    const int error = errno;
+    [[maybe_unused]] const auto written = ::write(failure[1], &error, sizeof error);
+    ::_exit(127);
+  }
+  const int fork_error = errno;
+  ::close(failure[1]);
+  int error = 0;
+  const bool has_failed =
+      process > 0 && ::read(failure[0], &error, sizeof error) == static_cast<ssize_t>(sizeof error);
+  ::close(failure[0]);
+  if (process < 0) throw IoError("cannot start a process", fork_error);
+  if (!has_failed) return process;
+  ::waitpid(process, nullptr, 0);
+  throw ConfigError(text("cannot execute '", command[0], "': ", std::strerror(error)));
+}
+
+/// Those that run.
+class Ranks {
+ public:
+  Ranks() = default;
+  Ranks(const Ranks&) = delete;
+  Ranks& operator=(const Ranks&) = delete;
+  ~Ranks() {
+    signal(SIGKILL);
+    for (const pid_t process : processes_) {
+      if (process > 0) ::waitpid(process, nullptr, 0);
+    }
+  }
+
+  void add(pid_t process) { processes_.push_back(process); }
+  [[nodiscard]] bool are_there() const {
+    return std::any_of(processes_.begin(), processes_.end(), [](pid_t each) { return each > 0; });
+  }
+  void signal(int number) const {
+    for (const pid_t process : processes_) {
+      if (process > 0) ::kill(-process, number);
+    }
+  }
+
+  /// Those that have ended since: rank and status.
+  std::vector<std::pair<std::size_t, int>> ended() {
+    std::vector<std::pair<std::size_t, int>> result;
+    for (std::size_t i = 0; i < processes_.size(); ++i) {
+      int status = 0;
+      if (processes_[i] <= 0 || ::waitpid(processes_[i], &status, WNOHANG) != processes_[i])
+        continue;
+      processes_[i] = -1;
+      result.emplace_back(i, status);
+    }
+    return result;
+  }
+
+ private:
+  std::vector<pid_t> processes_;
+};
+
+LaunchEnd describe(std::size_t rank, std::int32_t size, int status) {
+  const std::string who = text("rank ", rank, " of ", size);
+  if (WIFSIGNALED(status)) {
+    const int number = WTERMSIG(status);
+    return {128 + number,
+            text(who, " was killed by signal ", number, " (", ::strsignal(number), ")")};
+  }
+  return {WEXITSTATUS(status), text(who, " failed with exit code ", WEXITSTATUS(status))};
+}
+
+}  // namespace
+
+LaunchEnd launch(const LaunchPlan& plan) {
+  const MeetingPlace place;
+  const HeldSignals signals;
+  Ranks ranks;
+  for (std::int32_t rank = 0; rank < plan.processes; ++rank) {
+    ranks.add(start(plan.command, environment_of(rank, plan.processes, place.rendezvous()),
+                    signals.before()));
+  }
+  LaunchEnd end;
+  std::optional<Time> deadline;
+  Time first_failure{};
+  bool was_killed = false;  ///< the one that `end` names
+  int next_signal = SIGTERM;
+  while (ranks.are_there()) {
+    const int signal = signals.wait(deadline);
+    if (signal != 0 && signal != SIGCHLD) ranks.signal(signal);
+    for (const auto& [rank, status] : ranks.ended()) {
+      if (status == 0) continue;
+      const Time now = std::chrono::steady_clock::now();
+      const bool is_cause = WIFSIGNALED(status) && !was_killed && next_signal == SIGTERM &&
+                            now - first_failure < kCauseBehindEffect;
+      if (end.exit_code != 0 && !is_cause) continue;
+      if (end.exit_code == 0) {
+        first_failure = now;
+        deadline = now + plan.deadline;
+      }
+      end = describe(rank, plan.processes, status);
+      was_killed = WIFSIGNALED(status);
+    }
+    if (deadline.has_value() && std::chrono::steady_clock::now() >= *deadline) {
+      ranks.signal(next_signal);
+      next_signal = SIGKILL;
+      deadline = std::chrono::steady_clock::now() + plan.deadline;
+    }
+  }
+  return end;
+}
+
+}  // namespace slackline::group

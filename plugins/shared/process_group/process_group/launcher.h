@@ -1,0 +1,34 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace slackline::group {
+
+struct LaunchPlan {
+  std::vector<std::string>
+      command;  ///< a program's path or name (as execvp looks it up), and words
+  std::int32_t processes = 1;
+  /// How long the others may go on once one has failed (they find out, and say so themselves), and
+  /// then how long after SIGTERM until SIGKILL.
+  std::chrono::milliseconds deadline{10'000};
+};
+
+struct LaunchEnd {
+  int exit_code = 0;    ///< of the first that failed; 128 + the signal that killed it
+  std::string message;  ///< which one failed first, and how; empty if all ended with 0. Of one that
+                        ///< was killed, and others that failed within a second, the former is it
+};
+
+/// Runs a command as the ranks of one run on this host, and waits until all have ended. Each gets
+/// its SLACKLINE_… variables, a rendezvous of their own, no input, and no other launcher's
+/// variables. SIGINT, SIGTERM and SIGHUP are passed on. Should this process be killed, so are they.
+///
+/// Threads    one caller in the process, in which no other thread takes these signals.
+/// Errors     ConfigError if the command cannot be executed, IoError if no process can be started:
+///            then none is left.
+[[nodiscard]] LaunchEnd launch(const LaunchPlan& plan);
+
+}  // namespace slackline::group

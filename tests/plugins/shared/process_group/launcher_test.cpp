@@ -1,0 +1,110 @@
+// Ranks that this process starts.
+
+#include "process_group/launcher.h"
+
+#include <slackline/error.h>
+
+#include <csignal>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "temporary_folder.h"
+
+namespace slackline::group {
+namespace {
+
+using std::chrono_literals::operator""ms;
+
+class LauncherTest : public testing::Test {
+ protected:
+  /// Runs a shell's script as each rank, in the test's folder.
+  LaunchEnd run(int ranks, const std::string& script,
+                std::chrono::milliseconds deadline = 60'000ms) {
+    return launch({{"sh", "-c", "cd " + folder_.path().string() + "; " + script}, ranks, deadline});
+  }
+  [[nodiscard]] std::string file(const std::string& name) const {
+    std::ifstream stream(folder_.path() / name);
+    return {std::istreambuf_iterator<char>(stream), {}};
+  }
+  testing_support::TemporaryFolder folder_;
+};
+
+TEST_F(LauncherTest, TheRanksFindEachOther) {
+  const LaunchEnd end = launch({{SLACKLINE_TEST_RANK_PROGRAM, "join", "sum=1009"}, 3});
+  EXPECT_EQ(end.exit_code, 0);
+  EXPECT_EQ(end.message, "");
+}
+
+TEST_F(LauncherTest, EachRankHasVariablesOfItsOwnAndNoOtherLaunchers) {
+  ::setenv("OMPI_COMM_WORLD_RANK", "7", 1);
+  const LaunchEnd end =
+      run(2,
+          "echo $SLACKLINE_RANK $SLACKLINE_SIZE $SLACKLINE_LOCAL_RANK $OMPI_COMM_WORLD_RANK "
+          "> of_$SLACKLINE_RANK");
+  ::unsetenv("OMPI_COMM_WORLD_RANK");
+  EXPECT_EQ(end.exit_code, 0);
+  EXPECT_EQ(file("of_0"), "0 2 0\n");
+  EXPECT_EQ(file("of_1"), "1 2 1\n");
+}
+
+TEST_F(LauncherTest, TheFirstFailureIsNamedAndTheOthersAreStopped) {
+  const LaunchEnd end = run(3, "[ $SLACKLINE_RANK = 1 ] && exit 9; exec sleep 600", 50ms);
+  EXPECT_EQ(end.exit_code, 9);
+  EXPECT_EQ(end.message, "rank 1 of 3 failed with exit code 9");
+}
+
+TEST_F(LauncherTest, WhoDoesNotStopWhenAskedIsKilled) {
+  const LaunchEnd end =
+      run(2, "trap '' TERM; [ $SLACKLINE_RANK = 1 ] && kill -SEGV $$; while :; do sleep 600; done",
+          50ms);
+  EXPECT_EQ(end.exit_code, 128 + SIGSEGV);
+  EXPECT_EQ(end.message, "rank 1 of 2 was killed by signal 11 (Segmentation fault)");
+}
+
+TEST_F(LauncherTest, TheFirstToDieIsNamedNotThoseThatMissIt) {
+  const LaunchEnd end =
+      launch({{"sh", "-c",
+               std::string("[ $SLACKLINE_RANK = 2 ] && last=die || last=barrier; exec '") +
+                   SLACKLINE_TEST_RANK_PROGRAM + "' join barrier $last"},
+              4});
+  EXPECT_EQ(end.message, "rank 2 of 4 was killed by signal 9 (Killed)");
+  EXPECT_EQ(end.exit_code, 128 + SIGKILL);
+}
+
+TEST_F(LauncherTest, WhoWasKilledIsNamedEvenIfAnotherThatFailedIsFoundEarlier) {
+  // Rank 0 has been waited for when it is no process any more.
+  const LaunchEnd end = run(2,
+                            "if [ $SLACKLINE_RANK = 0 ]; then echo $$ > pid.tmp; mv pid.tmp pid; "
+                            "exit 3; fi; while [ ! -e pid ]; do :; done; "
+                            "while [ -e /proc/$(cat pid) ]; do :; done; kill -KILL $$");
+  EXPECT_EQ(end.message, "rank 1 of 2 was killed by signal 9 (Killed)");
+  EXPECT_EQ(end.exit_code, 128 + SIGKILL);
+}
+
+TEST_F(LauncherTest, SignalsArePassedOn) {
+  // Rank 0 sends its parent one; all shall get it.
+  const LaunchEnd end = run(2,
+                            "trap 'echo got > got_$SLACKLINE_RANK; exit 0' INT; "
+                            "touch ready_$SLACKLINE_RANK; "
+                            "while [ ! -e ready_0 -o ! -e ready_1 ]; do sleep 0.01; done; "
+                            "[ $SLACKLINE_RANK = 0 ] && kill -INT $PPID; "
+                            "while :; do sleep 0.01; done");
+  EXPECT_EQ(end.exit_code, 0) << end.message;
+  EXPECT_EQ(file("got_0"), "got\n");
+  EXPECT_EQ(file("got_1"), "got\n");
+}
+
+TEST_F(LauncherTest, ACommandThatIsNotThereIsRefused) {
+  try {
+    [[maybe_unused]] const LaunchEnd end = launch({{"/no/such/program"}, 2});
+    FAIL() << "nothing was refused";
+  } catch (const ConfigError& error) {
+    EXPECT_STREQ(error.what(), "cannot execute '/no/such/program': No such file or directory");
+  }
+}
+
+}  // namespace
+}  // namespace slackline::group

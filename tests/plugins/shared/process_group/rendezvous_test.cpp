@@ -1,0 +1,183 @@
+// Who comes to the rendezvous, who does not, and who should not.
+
+#include <array>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "rank_process.h"
+
+namespace slackline {
+namespace {
+
+using testing_support::Process;
+
+/// A port that nobody else gets: bound, so that rank 0 can still listen there, but not listening.
+class RendezvousTest : public testing_support::GroupTest {
+ protected:
+  RendezvousTest() {
+    const int on = 1;
+    ::setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    sockaddr_in any{};
+    any.sin_family = AF_INET;
+    any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof any;
+    EXPECT_EQ(::bind(socket_, reinterpret_cast<sockaddr*>(&any), size), 0);
+    ::getsockname(socket_, reinterpret_cast<sockaddr*>(&any), &size);
+    port_ = any;
+    tcp_ = "tcp://127.0.0.1:" + std::to_string(ntohs(any.sin_port));
+  }
+  ~RendezvousTest() override {
+    ::close(socket_);
+    for (const int stranger : strangers_) ::close(stranger);
+  }
+
+  /// Connects as soon as rank 0 listens, and sends that.
+  void strange(const std::string& bytes) {
+    for (;;) {
+      const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      if (::connect(socket, reinterpret_cast<const sockaddr*>(&port_), sizeof port_) == 0) {
+        strangers_.push_back(socket);
+        break;
+      }
+      ::close(socket);
+    }
+    ::send(strangers_.back(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  }
+
+  int socket_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in port_{};
+  std::string tcp_;
+  std::vector<int> strangers_;
+};
+
+TEST_F(RendezvousTest, RanksMeetAtAPort) {
+  rendezvous_ = tcp_;
+  for (int i = 4; i >= 0; --i) start(i, 5, {}, {"sum=1009"});
+  expect_all_done();
+}
+
+TEST_F(RendezvousTest, StrangersAreLetGo) {
+  rendezvous_ = tcp_;
+  start(0, 2, {}, {"sum=5"});
+  strange("");
+  strange("GET / HTTP/1.1\r\nHost: here\r\n\r\n");
+  strange("G");
+  const std::array<unsigned char, 12> endless = {'G', 'S', 'L', 'K', 1,   0,
+                                                 1,   0,   255, 255, 255, 255};
+  strange({endless.begin(), endless.end()});
+  const std::array<unsigned char, 12> empty = {'G', 'S', 'L', 'K', 1, 0, 1, 0, 0, 0, 0, 0};
+  strange({empty.begin(), empty.end()});
+  start(1, 2, {}, {"sum=5"});
+  expect_all_done();
+}
+
+TEST_F(RendezvousTest, StrangersAreNamedIfARankDoesNotCome) {
+  rendezvous_ = tcp_;
+  start(0, 2, {"come_ms=1000"});
+  strange("GET / HTTP/1.1\r\n\r\n");
+  const std::array<unsigned char, 12> newer = {'G', 'S', 'L', 'K', 9, 0, 1, 0, 0, 0, 0, 0};
+  strange({newer.begin(), newer.end()});
+  expect_all_to_blame(-1,
+                      "rank 1 of 2 did not come within 1 s; one from 127.0.0.1 was refused: it "
+                      "does not speak slackline's protocol; one from 127.0.0.1 was refused: it "
+                      "speaks version 9 of slackline's protocol, and this is 1");
+}
+
+TEST_F(RendezvousTest, MissingRanksAreNamedToAllThatCame) {
+  for (const int i : {0, 1, 3}) start(i, 5, {"come_ms=1000", "deadline_ms=60000"});
+  expect_all_to_blame(-1, "rendezvous: ranks 2 and 4 of 5 did not come within 1 s");
+}
+
+TEST_F(RendezvousTest, RankZeroThatNeverComesIsMissed) {
+  start(1, 2, {"come_ms=200"});
+  expect_all_to_blame(-1, "did not find rank 0 at " + rendezvous_ + " within 0.2 s");
+}
+
+TEST_F(RendezvousTest, TheSameRankTwiceIsRefused) {
+  start(0, 3, {"come_ms=3600000"});
+  start(1, 3, {"come_ms=3600000"});
+  Process& twin = start(1, 3, {"come_ms=5000", "host=twin"});
+  EXPECT_EQ(rank(0).end(), 4) << rank(0).output();
+  EXPECT_NE(rank(0).last_line().find("two processes are rank 1: one on "), std::string::npos)
+      << rank(0).output();
+  EXPECT_EQ(rank(1).end(), 4) << rank(1).output();
+  EXPECT_EQ(twin.end(), 4) << twin.output();
+  EXPECT_EQ(rank(0).last_line(), rank(1).last_line());
+}
+
+TEST_F(RendezvousTest, AnotherConfigurationIsRefusedNamingWhoHasIt) {
+  for (int i = 0; i < 2; ++i) {
+    start(i, 2, {"come_ms=3600000", i == 1 ? "configuration=other" : "configuration=one"});
+  }
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(rank(i).end(), 4) << rank(i).output();
+    EXPECT_EQ(
+        rank(i).last_line(),
+        "config: rendezvous: rank 1 (host1) has another configuration than rank 0 (host0): its "
+        "digest is 'other', and here it is 'one'");
+  }
+}
+
+TEST_F(RendezvousTest, AnotherNumberOfRanksIsRefused) {
+  start(0, 2, {"come_ms=3600000"});
+  start(1, 3, {"come_ms=3600000"});
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(rank(i).end(), 4) << rank(i).output();
+    EXPECT_EQ(
+        rank(i).last_line(),
+        "config: rendezvous: rank 1 (host1) was started as one of 3 ranks, and rank 0 (host0) "
+        "as one of 2");
+  }
+}
+
+TEST_F(RendezvousTest, ARankOfAnotherRunIsTurnedAwayAndTheGroupMeetsWithoutIt) {
+  rendezvous_ = tcp_;
+  start(0, 2, {"come_ms=3600000"}, {"sum=5"}, {}, {"SLACKLINE_RUN=today"});
+  Process& lost = start(1, 2, {"come_ms=3600000"}, {}, {}, {"SLACKLINE_RUN=yesterday"});
+  EXPECT_EQ(lost.end(), 4) << lost.output();
+  EXPECT_EQ(lost.last_line(),
+            "config: rendezvous: it belongs to run 'yesterday', and this is 'today'");
+  Process& right = start(1, 2, {"come_ms=3600000"}, {"sum=5"}, {}, {"SLACKLINE_RUN=today"});
+  EXPECT_EQ(right.end(), 0) << right.output();
+  EXPECT_EQ(rank(0).end(), 0) << rank(0).output();
+}
+
+TEST_F(RendezvousTest, TheFileOfAnEarlierRunDoesNotMislead) {
+  // Its port is closed now, or, worse, somebody else's.
+  ::listen(socket_, 8);
+  const std::string stale =
+      "slackline rendezvous 1\nabcd\n\n" + std::to_string(ntohs(port_.sin_port)) + "\n127.0.0.1\n";
+  const std::string closed = "slackline rendezvous 1\nabcd\n\n1\n127.0.0.1\n";
+  for (const std::string& notice : {closed, stale}) {
+    ranks_.clear();
+    std::ofstream(folder_.path() / "rank_0") << notice;
+    start(1, 2, {"say=coming"}, {"sum=5"});
+    ASSERT_TRUE(rank(0).wait_for("coming"));
+    // Who listens there hangs up.
+    if (notice == stale) ::close(::accept(socket_, nullptr, nullptr));
+    start(0, 2, {}, {"sum=5"});
+    if (notice == stale) ::shutdown(socket_, SHUT_RDWR);
+    expect_all_done();
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder_.path() / "rank_0")) << "it leaves none itself";
+}
+
+TEST_F(RendezvousTest, WhatIsNoPlaceToMeetIsRefused) {
+  for (const char* const place : {"tcp://host", "tcp://:1", "tcp://host:0", "tcp://host:65536",
+                                  "tcp://host:1x", "udp://host:1", "file:"}) {
+    ranks_.clear();
+    rendezvous_ = place;
+    EXPECT_EQ(start(0, 2, {}).end(), 4) << place;
+    EXPECT_NE(rank(0).last_line().find("rendezvous '" + rendezvous_ + "' must "), std::string::npos)
+        << rank(0).output();
+  }
+}
+
+}  // namespace
+}  // namespace slackline
