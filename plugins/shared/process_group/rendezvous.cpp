@@ -19,8 +19,7 @@
 namespace slackline::group {
 namespace {
 
-using std::chrono_literals::operator""ms;
-using std::chrono_literals::operator""s;
+using namespace std::chrono_literals;
 
 /// How long a connection may take to say who it is. A stranger that says nothing is let go then.
 constexpr auto kIntroduction = 5s;
