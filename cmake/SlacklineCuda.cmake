@@ -1,10 +1,10 @@
 # Whether this build has CUDA, and what it leaves out without it.
 #
-# SLACKLINE_HAVE_CUDA is true where the toolkit (12 or later) has its compiler, cuDNN 9 and NCCL. Then
-# there are slackline::cudart (linked statically: such a plugin loads without a driver), slackline::cudnn
-# and slackline::nccl, and the language CUDA compiles for SLACKLINE_CUDA_ARCHITECTURES.
+# SLACKLINE_HAVE_CUDA is true where the toolkit (12 or later) has its compiler and cuDNN 9. Then there are
+# slackline::cudart (linked statically: such a plugin loads without a driver) and slackline::cudnn, and the
+# language CUDA compiles for SLACKLINE_CUDA_ARCHITECTURES.
 
-option(SLACKLINE_CUDA "Build the plugins for GPUs where the CUDA toolkit, cuDNN and NCCL are found" ON)
+option(SLACKLINE_CUDA "Build the plugins for GPUs where the CUDA toolkit and cuDNN are found" ON)
 set(SLACKLINE_CUDA_ARCHITECTURES "80-real;90a-real;90-virtual" CACHE STRING
   "What CUDA kernels are compiled for, in the words of CUDA_ARCHITECTURES")
 
@@ -24,20 +24,18 @@ function(slackline_find_cuda out_missing)
     set(${out_missing} "no nvcc in the CUDA toolkit ${CUDAToolkit_VERSION}" PARENT_SCOPE)
     return()
   endif()
-  foreach(library cudnn nccl)
-    find_path(SLACKLINE_${library}_INCLUDE_DIR ${library}.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
-    find_library(SLACKLINE_${library} ${library} HINTS ${CUDAToolkit_LIBRARY_DIR})
-    if(NOT SLACKLINE_${library} OR NOT SLACKLINE_${library}_INCLUDE_DIR)
-      set(${out_missing} "no ${library} beside the CUDA toolkit ${CUDAToolkit_VERSION}" PARENT_SCOPE)
-      return()
-    endif()
-    add_library(slackline::${library} INTERFACE IMPORTED GLOBAL)
-    set_target_properties(slackline::${library} PROPERTIES
-      INTERFACE_INCLUDE_DIRECTORIES "${SLACKLINE_${library}_INCLUDE_DIR};${CUDAToolkit_INCLUDE_DIRS}"
-      INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${SLACKLINE_${library}_INCLUDE_DIR};${CUDAToolkit_INCLUDE_DIRS}"
-      INTERFACE_LINK_LIBRARIES ${SLACKLINE_${library}}
-    )
-  endforeach()
+  find_path(SLACKLINE_CUDNN_INCLUDE_DIR cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  find_library(SLACKLINE_CUDNN cudnn HINTS ${CUDAToolkit_LIBRARY_DIR})
+  if(NOT SLACKLINE_CUDNN OR NOT SLACKLINE_CUDNN_INCLUDE_DIR)
+    set(${out_missing} "no cuDNN beside the CUDA toolkit ${CUDAToolkit_VERSION}" PARENT_SCOPE)
+    return()
+  endif()
+  add_library(slackline::cudnn INTERFACE IMPORTED GLOBAL)
+  set_target_properties(slackline::cudnn PROPERTIES
+    INTERFACE_INCLUDE_DIRECTORIES "${SLACKLINE_CUDNN_INCLUDE_DIR};${CUDAToolkit_INCLUDE_DIRS}"
+    INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${SLACKLINE_CUDNN_INCLUDE_DIR};${CUDAToolkit_INCLUDE_DIRS}"
+    INTERFACE_LINK_LIBRARIES ${SLACKLINE_CUDNN}
+  )
   add_library(slackline::cudart INTERFACE IMPORTED GLOBAL)
   set_target_properties(slackline::cudart PROPERTIES
     INTERFACE_INCLUDE_DIRECTORIES "${CUDAToolkit_INCLUDE_DIRS}"

@@ -4,8 +4,6 @@
 #include <cstddef>
 #include <span>
 
-#include "net/training.h"
-
 namespace slackline::bench {
 namespace {
 
@@ -37,18 +35,8 @@ DeviceNet::DeviceNet(const NetOptions& options)
                             static_cast<std::size_t>(options.image * options.image * 3)),
       labels_(runtime_, static_cast<std::size_t>(options.batch)),
       sums_(runtime_, 1) {
-  set_initial_values();
+  executor_.set_initial_values(1);
   make_batch();
-}
-
-void DeviceNet::set_initial_values() {
-  const net::Program& program = executor_.program();
-  for (const net::TensorId id : program.all(net::TensorKind::kParameter)) {
-    executor_.write(executor_.values(), id, net::initial_values(program, id, 1));
-  }
-  for (const net::TensorId id : program.all(net::TensorKind::kStatistic)) {
-    executor_.write(executor_.statistics(), id, net::initial_values(program, id, 1));
-  }
 }
 
 void DeviceNet::make_batch() {

@@ -34,7 +34,6 @@ class DeviceNet {
   [[nodiscard]] const cudnn::Target& target() const { return target_; }
 
  private:
-  void set_initial_values();
   void make_batch();
 
   const NetOptions options_;

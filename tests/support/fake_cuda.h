@@ -68,8 +68,6 @@ class FakeRuntime : public Runtime {
     return static_cast<std::size_t>(std::ranges::count_if(
         memory_, [](const auto& each) { return each.second.own == nullptr; }));
   }
-  [[nodiscard]] std::size_t streams() const { return streams_.size(); }
-  [[nodiscard]] std::size_t events() const { return events_.size(); }
   [[nodiscard]] std::size_t graphs() const { return graphs_.size(); }
 
   void use_device(int) override {}

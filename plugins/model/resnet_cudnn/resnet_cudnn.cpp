@@ -16,7 +16,6 @@
 #include "cudnn/plan_cache.h"
 #include "cudnn/target.h"
 #include "net/resnet_options.h"
-#include "net/training.h"
 #include "net_cuda/executor.h"
 #include "net_cuda/store.h"
 #include "net_cuda/trainer.h"
@@ -24,8 +23,6 @@
 namespace slackline {
 namespace {
 
-using net::TensorId;
-using net::TensorKind;
 using net::cuda::DeviceBatch;
 using net::cuda::DeviceStore;
 using net::cuda::Executor;
@@ -118,7 +115,7 @@ class ResnetModel final : public Model {
     save_plans();
     trainer_ = std::make_unique<Trainer>(*executor_, options_.launch, runtime_, stream);
     store_.emplace(*executor_, runtime_, stream);
-    set_initial_values(spec.seed);
+    executor_->set_initial_values(spec.seed);
     tell(spec);
   }
 
@@ -155,16 +152,6 @@ class ResnetModel final : public Model {
     }
     if (options_.loss_scale > 0) return static_cast<float>(options_.loss_scale);
     return options_.loss_scaling == LossScaling::kDynamic ? 32768 : 128;
-  }
-
-  void set_initial_values(std::uint64_t seed) {
-    const net::Program& program = executor_->program();
-    for (const TensorId id : program.all(TensorKind::kParameter)) {
-      executor_->write(executor_->values(), id, net::initial_values(program, id, seed));
-    }
-    for (const TensorId id : program.all(TensorKind::kStatistic)) {
-      executor_->write(executor_->statistics(), id, net::initial_values(program, id, seed));
-    }
   }
 
   void save_plans() {

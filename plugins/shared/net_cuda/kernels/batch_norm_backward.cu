@@ -1,4 +1,4 @@
-#include "bodies/batch_norm.h"
+#include "bodies/batch_norm_backward.h"
 #include "launch.cuh"
 
 namespace slackline::net::cuda {

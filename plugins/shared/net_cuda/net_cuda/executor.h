@@ -87,6 +87,9 @@ class Executor {
   [[nodiscard]] LossScale* loss_scale() { return loss_scale_.data(); }
   [[nodiscard]] Schedule* schedule() { return schedule_.data(); }
 
+  /// Parameters and statistics as before training: initial_values(). Waits for the stream.
+  void set_initial_values(std::uint64_t seed);
+
   /// Copies tensor `id` out of a flat array, or into it, dense and in its logical order on our
   /// side. Waits for the stream.
   void read(std::span<float> array, TensorId id, std::span<float> values);

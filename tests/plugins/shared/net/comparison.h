@@ -51,6 +51,18 @@ double relative_error(const Found& found, std::span<const double> expected) {
   return size == 0 ? std::sqrt(error) : std::sqrt(error / size);
 }
 
+/// Of the angle between two gradients.
+inline double cosine(std::span<const float> found, std::span<const double> expected) {
+  double product = 0, ours = 0, theirs = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const auto value = static_cast<double>(found[i]);
+    product += value * expected[i];
+    ours += value * value;
+    theirs += expected[i] * expected[i];
+  }
+  return product / std::sqrt(ours * theirs);
+}
+
 /// How an executor stores numbers, and how close that lets it come.
 struct Numbers {
   float (*rounded)(float);  ///< to what the executor holds exactly

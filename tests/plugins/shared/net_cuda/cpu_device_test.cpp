@@ -25,6 +25,7 @@ namespace {
 using slackline::cuda::PinnedBuffer;
 using slackline::cuda::Stream;
 using testing::IsEmpty;
+using testing_support::cosine;
 using testing_support::kNormalisation;
 using testing_support::made_up_images;
 using testing_support::made_up_labels;
@@ -69,12 +70,7 @@ class TrainingRun {
         labels_(device, static_cast<std::size_t>(with.resnet.batch_size)),
         sums_(device, 1) {
     device.execute(executor_);
-    for (const TensorId id : program().all(TensorKind::kParameter)) {
-      executor_.write(executor_.values(), id, initial_values(program(), id, 3));
-    }
-    for (const TensorId id : program().all(TensorKind::kStatistic)) {
-      executor_.write(executor_.statistics(), id, initial_values(program(), id, 3));
-    }
+    executor_.set_initial_values(3);
   }
 
   [[nodiscard]] const Program& program() const { return executor_.program(); }
@@ -133,17 +129,6 @@ Reference reference_of(const Program& program) {
     }
   }
   return reference;
-}
-
-double cosine(std::span<const float> found, std::span<const double> expected) {
-  double product = 0, ours = 0, theirs = 0;
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    const auto value = static_cast<double>(found[i]);
-    product += value * expected[i];
-    ours += value * value;
-    theirs += expected[i] * expected[i];
-  }
-  return product / std::sqrt(ours * theirs);
 }
 
 /// A step, and then an evaluation, against the reference.

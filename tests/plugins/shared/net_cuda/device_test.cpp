@@ -30,6 +30,7 @@ using slackline::cuda::PinnedBuffer;
 using slackline::cuda::runtime;
 using slackline::cuda::Stream;
 using slackline::cuda::why_unavailable;
+using testing_support::cosine;
 using testing_support::kNormalisation;
 using testing_support::made_up_images;
 using testing_support::made_up_labels;
@@ -88,15 +89,6 @@ class OnDevice {
   }
 
   Executor& executor() { return executor_; }
-
-  void set_initial_values() {
-    for (const TensorId id : program().all(TensorKind::kParameter)) {
-      executor_.write(executor_.values(), id, initial_values(program(), id, 5));
-    }
-    for (const TensorId id : program().all(TensorKind::kStatistic)) {
-      executor_.write(executor_.statistics(), id, initial_values(program(), id, 5));
-    }
-  }
 
   StepSums train(const StepInput& input, float rate) {
     const DeviceBatch batch = upload(input);
@@ -219,7 +211,7 @@ class DeviceStepTest : public testing::Test {
 
 TEST_F(DeviceStepTest, AStepIsThatOfTheReference) {
   OnDevice device(cifar(), Precision::kFloat32, false);
-  device.set_initial_values();
+  device.executor().set_initial_values(5);
   const Program& program = device.program();
   Reference reference(program, kNormalisation);
   for (const TensorKind kind : {TensorKind::kParameter, TensorKind::kStatistic}) {
@@ -242,16 +234,9 @@ TEST_F(DeviceStepTest, AStepIsThatOfTheReference) {
   }
   for (const TensorId id : program.all(TensorKind::kParameter)) {
     const TensorId gradient = program.tensor(id).gradient;
-    const std::vector<float> values = device.values(device.executor().gradients(), id);
-    double product = 0, ours = 0, theirs = 0;
-    const std::span<double> reference_values = reference.tensor(gradient);
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      const auto value = static_cast<double>(values[i]);
-      product += value * reference_values[i];
-      ours += value * value;
-      theirs += reference_values[i] * reference_values[i];
-    }
-    EXPECT_GT(product / std::sqrt(ours * theirs), 0.999) << program.tensor(id).name;
+    EXPECT_GT(cosine(device.values(device.executor().gradients(), id), reference.tensor(gradient)),
+              0.999)
+        << program.tensor(id).name;
   }
 }
 
@@ -260,7 +245,7 @@ std::vector<std::vector<float>> trained(Launch launch, Precision precision,
                                         std::vector<double>* losses = nullptr) {
   const ResnetSpec spec{.depth = 20, .batch_size = 32, .height = 32, .width = 32, .classes = 10};
   OnDevice device(spec, precision, true, launch);
-  device.set_initial_values();
+  device.executor().set_initial_values(5);
   const auto images = made_up_images(device.program(), 32);
   const auto labels = made_up_labels(32, 10);
   for (int step = 0; step < 20; ++step) {

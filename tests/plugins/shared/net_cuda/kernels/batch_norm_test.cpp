@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bodies/batch_norm_backward.h"
 #include "operation_case.h"
 
 namespace slackline::net::cuda {
