@@ -157,8 +157,11 @@ void expect_the_reference(const Case& with, std::int64_t batch) {
     if (is_exact) {
       EXPECT_LT(relative_error(gradient, of_reference), 1e-4) << program.tensor(id).name;
     } else {
-      EXPECT_GT(cosine(gradient, of_reference), 0.9) << program.tensor(id).name;
-      EXPECT_LT(relative_error(gradient, of_reference), 0.5) << program.tensor(id).name;
+      // So small a network is rough: a value that rounds to the other side of 0 is seen.
+      const bool is_fp16 = with.precision == Precision::kFloat16;
+      EXPECT_GT(cosine(gradient, of_reference), is_fp16 ? 0.98 : 0.9) << program.tensor(id).name;
+      EXPECT_LT(relative_error(gradient, of_reference), is_fp16 ? 0.2 : 0.5)
+          << program.tensor(id).name;
     }
   }
   const StepSums evaluated = run.evaluate(input);
