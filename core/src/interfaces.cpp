@@ -7,10 +7,13 @@
 #include <slackline/host.h>
 #include <slackline/model.h>
 #include <slackline/prefetcher.h>
+#include <slackline/ranks.h>
 #include <slackline/source.h>
 #include <slackline/strategy.h>
 #include <slackline/trace.h>
 #include <slackline/transform.h>
+
+#include <algorithm>
 
 namespace slackline {
 
@@ -26,11 +29,25 @@ Host::~Host() = default;
 Clock::~Clock() = default;
 TraceTrack::~TraceTrack() = default;
 Collective::~Collective() = default;
+GradientExchange::~GradientExchange() = default;
+Ranks::~Ranks() = default;
 
-void Model::train(const Batch& batch, const UpdateRule& rule, StepSums& sums) {
-  forward_backward(batch, batch.size, sums);
-  update(rule);
+void Model::train(const ReplicaStep& step, StepSums& sums) {
+  if (step.batch != nullptr) {
+    forward_backward(*step.batch, step.global_batch_size, sums);
+  } else {
+    std::ranges::fill(gradients(), 0.0f);
+    sums = {};
+  }
+  if (step.exchange != nullptr) {
+    step.exchange->begin(gradients());
+    step.exchange->finish();
+  }
+  update(step.rule);
 }
+
+RankPlan Strategy::ranks() const { return {}; }
+Ranks* Strategy::connect(const std::string& /*configuration*/) { return nullptr; }
 
 TensorStore& no_tensors() {
   class Empty final : public TensorStore {

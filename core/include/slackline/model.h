@@ -79,6 +79,37 @@ struct UpdateRule {
   float learning_rate = 0;
 };
 
+/// Puts the sums over all replicas in place of a replica's gradients, while its model goes on.
+///
+/// Lifecycle  one for each replica: in every step begin(), once or more, and then finish(). The
+///            spans of a step, the same ones at every replica in the same order, cover all of
+///            Model::gradients() without overlap.
+/// Threads    the model's.
+/// Errors     DeviceError; the gradients are undefined then.
+class SLACKLINE_API GradientExchange {
+ public:
+  GradientExchange() = default;
+  GradientExchange(const GradientExchange&) = delete;
+  GradientExchange& operator=(const GradientExchange&) = delete;
+  virtual ~GradientExchange();
+
+  /// These are final behind what is enqueued on the device's stream so far, and are left alone
+  /// until finish(). On the CPU it may wait; on a GPU it returns once enqueued, also in a capture.
+  virtual void begin(std::span<float> gradients) = 0;
+
+  /// What is enqueued on the device's stream from here on finds the sums.
+  virtual void finish() = 0;
+};
+
+/// A replica's part of a training step.
+struct ReplicaStep {
+  const Batch* batch = nullptr;        ///< null where the replica has none, at an uneven end
+  std::int32_t global_batch_size = 0;  ///< samples of the step over all replicas
+  UpdateRule rule;
+  GradientExchange* exchange = nullptr;  ///< null if the replica shares its gradients with nobody,
+                                         ///< and then there is a batch
+};
+
 /// What a tensor of a model is for.
 enum class TensorRole : std::uint32_t {
   kParameter = 0,  ///< trained
@@ -161,9 +192,10 @@ class SLACKLINE_API Model {
   /// Applies the gradients to the parameters, as ModelSpec::optimizer says.
   virtual void update(const UpdateRule& rule) = 0;
 
-  /// A whole step of a replica that shares its gradients with nobody: forward_backward() and then
-  /// update(), unless a model can launch both as one.
-  virtual void train(const Batch& batch, const UpdateRule& rule, StepSums& sums);
+  /// A whole training step: forward_backward(), the exchange of the gradients, which are zeros
+  /// without a batch, and update(). A model on a GPU overrides this, as the default writes those
+  /// zeros itself; one that can exchange some gradients while it computes the others, too.
+  virtual void train(const ReplicaStep& step, StepSums& sums);
 
   /// Forward only, as in inference. Overwrites `sums`.
   virtual void evaluate(const Batch& batch, StepSums& sums) = 0;

@@ -2,10 +2,12 @@
 
 #include <slackline/batch.h>
 #include <slackline/model.h>
+#include <slackline/ranks.h>
 
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 namespace slackline {
 
@@ -22,12 +24,19 @@ enum class StepKind : std::uint32_t { kTrain = 0, kEvaluate = 1 };
 struct StepPlan {
   StepKind kind = StepKind::kTrain;
   UpdateRule rule;  ///< only for kTrain
+  /// Of the step, over the devices of all processes; what a gradient is the mean over. 0: those of
+  /// the batches submitted.
+  std::int32_t samples = 0;
 };
 
 /// Owns the devices and the replicas on them, hands each its batch and keeps replicas in step.
 ///
-/// Lifecycle  construct, build(), upload() once for each device and stream, then submit() and
-///            finish() in turns. Every submitted step must be finished before destruction.
+/// A run may have several processes, its ranks, each with a strategy of its own. Then all of them
+/// make the same calls of build(), connect(), submit(), finish() and state(), in the same order.
+///
+/// Lifecycle  construct, build(), connect(), upload() once for each device and stream, then
+///            submit() and finish() in turns. Every submitted step must be finished before
+///            destruction. Without steps, connect() may be left out.
 /// Threads    one caller at a time for all methods; the streams as BatchStream says.
 /// Errors     those of the model, rethrown by finish() for the step they happened in; a device
 ///            that failed gives DeviceError.
@@ -41,7 +50,10 @@ class SLACKLINE_API Strategy {
   Strategy& operator=(const Strategy&) = delete;
   virtual ~Strategy();
 
-  /// Batches for each step, one for each device. Constant.
+  /// The processes of the run. Constant, and known before they meet. By default, this one.
+  [[nodiscard]] virtual RankPlan ranks() const;
+
+  /// Batches for each step, one for each device of this process. Constant.
   [[nodiscard]] virtual std::int32_t device_count() const = 0;
 
   /// Threads of its own that enqueue the work of each device: part of the budget of CPUs. 0 if the
@@ -52,6 +64,14 @@ class SLACKLINE_API Strategy {
   /// for all of them together; `spec.device` is filled in here.
   virtual void build(ModelFactory& factory, const ModelSpec& spec) = 0;
 
+  /// Meets the other processes: waits until all are there. `configuration`, at most 256 bytes, is a
+  /// digest of everything on which they must agree. Valid as long as the strategy; null if this
+  /// process is alone, as it is by default.
+  ///
+  /// Errors     ConfigError if another rank has another configuration, DeviceError if one does not
+  ///            come: at every rank.
+  [[nodiscard]] virtual Ranks* connect(const std::string& configuration);
+
   /// A stream of the same batches in the memory of `device`; `host` must outlive it. Null if the
   /// device reads the host's memory, so that nothing has to be copied.
   [[nodiscard]] virtual std::unique_ptr<BatchStream> upload(BatchStream& host,
@@ -59,14 +79,16 @@ class SLACKLINE_API Strategy {
 
   /// Starts a step on one batch for each device, in device order; returns once enqueued. The
   /// batches are borrowed until the finish() of this step. Replicas that have no batch at an
-  /// uneven end get nullptr.
+  /// uneven end get nullptr, and so may all replicas of a rank.
   virtual void submit(std::span<const Batch* const> batches, const StepPlan& plan) = 0;
 
-  /// Waits for the oldest step that is not finished, and returns its sums over all devices.
+  /// Waits for the oldest step that is not finished, and returns its sums over all devices of
+  /// all ranks.
   [[nodiscard]] virtual StepSums finish() = 0;
 
-  /// What the replicas hold in common: statistics are averaged over them first, and writing writes
-  /// to all. With no step in flight. Valid as long as the strategy.
+  /// What the replicas hold in common: statistics are averaged over them first, over those of all
+  /// ranks once connected, and writing writes to all of this process. With no step in flight. Valid
+  /// as long as the strategy.
   [[nodiscard]] virtual TensorStore& state() = 0;
 };
 

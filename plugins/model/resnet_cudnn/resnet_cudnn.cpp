@@ -124,8 +124,8 @@ class ResnetModel final : public Model {
     trainer_->forward_backward(on_device(batch), global_batch_size, sums);
   }
   void update(const UpdateRule& rule) override { trainer_->update(rule.learning_rate); }
-  void train(const Batch& batch, const UpdateRule& rule, StepSums& sums) override {
-    trainer_->train(on_device(batch), batch.size, rule.learning_rate, sums);
+  void train(const ReplicaStep& step, StepSums& sums) override {
+    trainer_->train(on_device(*step.batch), step.global_batch_size, step.rule.learning_rate, sums);
   }
   void evaluate(const Batch& batch, StepSums& sums) override {
     trainer_->evaluate(on_device(batch), sums);

@@ -59,7 +59,10 @@ void GpuReplica::launch(const Batch& batch, const StepPlan& plan, StepSums& sums
   if (plan.kind == StepKind::kEvaluate) {
     model_->evaluate(batch, sums);
   } else {
-    model_->train(batch, plan.rule, sums);
+    model_->train({.batch = &batch,
+                   .global_batch_size = plan.samples > 0 ? plan.samples : batch.size,
+                   .rule = plan.rule},
+                  sums);
   }
 }
 

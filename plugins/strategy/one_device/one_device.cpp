@@ -57,7 +57,8 @@ class OneDeviceStrategy final : public Strategy {
     if (step.plan.kind == StepKind::kEvaluate) {
       model_->evaluate(*batch, step.sums[0]);
     } else {
-      model_->train(*batch, step.plan.rule, step.sums[0]);
+      model_->train({.batch = batch, .global_batch_size = step.samples, .rule = step.plan.rule},
+                    step.sums[0]);
     }
   }
 
