@@ -133,6 +133,7 @@ int main_with_errors(int argc, char** argv) {
   };
 
   app::RunArguments run;
+  run.command.assign(argv, argv + argc);
   add_run(program, run).callback([&] { chosen = [&] { return app::run_verb(run); }; });
 
   CLI::App* check =

@@ -8,9 +8,12 @@
 #include <iostream>
 #include <stop_token>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <unistd.h>
 
+#include "process_group/launcher.h"
 #include "verbs.h"
 
 namespace slackline::app {
@@ -54,16 +57,32 @@ class SignalWatch {
   std::thread thread_;
 };
 
+/// Starts this program once for each rank, and waits for all of them. The exit code is that of the
+/// first that failed.
+ExitCode start_ranks(std::vector<std::string> command, std::int32_t processes) {
+  command.front() = std::filesystem::read_symlink("/proc/self/exe");
+  const group::LaunchEnd end =
+      group::launch({.command = std::move(command), .processes = processes});
+  const auto code = static_cast<ExitCode>(end.exit_code);
+  if (code != ExitCode::kOk && code != ExitCode::kInterrupted) {
+    std::cerr << "slackline: " << end.message << "\n";
+  }
+  return code;
+}
+
 }  // namespace
 
 ExitCode run_verb(const RunArguments& arguments) {
   const std::string& resume = arguments.resume;
-  const SignalWatch signals;
   Registry registry(Registry::default_search_path());
   const std::filesystem::path file = arguments.config.file.empty()
                                          ? std::filesystem::path(resume) / "resolved.toml"
                                          : std::filesystem::path(arguments.config.file);
   const Config config = Config::load({file, arguments.config.set}, registry);
+  if (const RankPlan ranks = planned_ranks(config); !ranks.is_launched) {
+    return start_ranks(arguments.command, ranks.size);
+  }
+  const SignalWatch signals;
   RunControl control{.out = std::cout,
                      .is_terminal = ::isatty(STDOUT_FILENO) == 1,
                      .stop = signals.token(),
@@ -71,7 +90,7 @@ ExitCode run_verb(const RunArguments& arguments) {
                      .resume = !resume.empty(),
                      .resume_anyway = arguments.resume_anyway};
   const RunOutcome outcome = run(config, control);
-  if (outcome.exit_code == ExitCode::kInterrupted) {
+  if (outcome.exit_code == ExitCode::kInterrupted && outcome.rank == 0) {
     std::cout << "interrupted after " << outcome.steps << " steps; "
               << (outcome.is_resumable
                       ? "to go on: slackline run --resume " + outcome.dir.string()

@@ -20,10 +20,11 @@ struct ConfigArguments {
 };
 
 struct RunArguments {
-  ConfigArguments config;      ///< `file` may be empty with `resume`
-  std::string dir;             ///< for the results, or empty
-  std::string resume;          ///< directory of an earlier run, or empty
-  bool resume_anyway = false;  ///< also with the configuration of another training
+  std::vector<std::string> command;  ///< all words, to start as each rank of a run
+  ConfigArguments config;            ///< `file` may be empty with `resume`
+  std::string dir;                   ///< for the results, or empty
+  std::string resume;                ///< directory of an earlier run, or empty
+  bool resume_anyway = false;        ///< also with the configuration of another training
 };
 ExitCode run_verb(const RunArguments& arguments);
 ExitCode check_verb(const ConfigArguments& config);

@@ -141,7 +141,14 @@ Assembly::Assembly(const Config& config) {
 }
 
 void Assembly::build_replicas(const Config& config, Errors& errors) {
-  const std::int32_t devices = strategy->device_count();
+  const std::int32_t processes = strategy->ranks().size;
+  const std::int32_t devices = strategy->device_count() * processes;
+  if (processes > 1 && config.input.shard_count > 1) {
+    errors.add("input", ConfigError("shard_count", text("is ", config.input.shard_count,
+                                                        ", and the run's ", processes,
+                                                        " processes share the data out among "
+                                                        "themselves: must be 1")));
+  }
   if (config.input.batch_size % devices != 0) {
     errors.add("input",
                ConfigError("batch_size", text("a step's ", config.input.batch_size,
@@ -164,6 +171,17 @@ void Assembly::build_replicas(const Config& config, Errors& errors) {
 }
 
 Assembly::~Assembly() = default;
+
+RankPlan Assembly::ranks_of(const Config& config) {
+  Notes notes;
+  TraceRecorder trace(steady_clock());
+  ComponentHost host(notes, trace, config.strategy.plugin->id());
+  try {
+    return make<Strategy>(*config.strategy.plugin, config.strategy.values, host)->ranks();
+  } catch (const ConfigError& error) {
+    throw config.locate(config.strategy.table, error);
+  }
+}
 
 Host& Assembly::host_for(const Component& component) {
   const Plugin& plugin = *component.plugin;

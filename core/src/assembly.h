@@ -54,6 +54,8 @@ class Assembly {
  public:
   /// Throws one ConfigError that lists everything that is wrong.
   explicit Assembly(const Config& config);
+  /// The processes that the configured strategy wants, of which nothing else is made.
+  [[nodiscard]] static RankPlan ranks_of(const Config& config);
   ~Assembly();
   Assembly(const Assembly&) = delete;
   Assembly& operator=(const Assembly&) = delete;
@@ -70,7 +72,10 @@ class Assembly {
   InputParts eval;  ///< empty without [eval]
   std::unique_ptr<Prefetcher> prefetcher;
   std::unique_ptr<Strategy> strategy;
+  Ranks* ranks = nullptr;  ///< of the run, once connected; null if it is this process alone
 
+  [[nodiscard]] std::int32_t rank() const { return ranks == nullptr ? 0 : ranks->rank(); }
+  [[nodiscard]] std::int32_t rank_count() const { return ranks == nullptr ? 1 : ranks->size(); }
   [[nodiscard]] const Notes& notes() const { return notes_; }
   [[nodiscard]] Notes& notes() { return notes_; }
   [[nodiscard]] TraceRecorder& trace() { return trace_; }

@@ -102,6 +102,13 @@ SafetensorsMetadata metadata_of(const CheckpointInfo& info) {
       {"slackline.epoch_sums.correct", std::to_string(state.epoch_sums.correct)},
       {"slackline.epoch_sums.correct_top5", std::to_string(state.epoch_sums.correct_top5)},
   };
+  const std::size_t ranks = state.rank_positions.size();
+  if (ranks > 0) out["slackline.ranks"] = std::to_string(ranks);
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    const std::string of = text("slackline.position.rank", rank);
+    out[of + ".epoch"] = std::to_string(state.rank_positions[rank].epoch);
+    out[of + ".records"] = std::to_string(state.rank_positions[rank].records);
+  }
   if (state.steps_per_epoch.has_value()) {
     out["slackline.steps_per_epoch"] = std::to_string(*state.steps_per_epoch);
   }
@@ -164,6 +171,7 @@ CheckpointInfo info_of(const SafetensorsFile& file) {
                    .batch_in_epoch = read.number<std::int64_t>("batch_in_epoch"),
                    .position = {.epoch = read.number<std::uint32_t>("position.epoch"),
                                 .records = read.number<std::uint64_t>("position.records")},
+                   .rank_positions = {},
                    .digest = {.order = read.digest("data.order", samples),
                               .pixels = read.digest("data.pixels", samples)},
                    .epoch_sums = {},
@@ -179,6 +187,12 @@ CheckpointInfo info_of(const SafetensorsFile& file) {
   sums.samples = read.number<std::int64_t>("epoch_sums.samples");
   sums.correct = read.number<std::int64_t>("epoch_sums.correct");
   sums.correct_top5 = read.number<std::int64_t>("epoch_sums.correct_top5");
+  const std::size_t ranks = read.has("ranks") ? read.number<std::size_t>("ranks") : 0;
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    const std::string of = text("position.rank", rank);
+    out.training.rank_positions.push_back({.epoch = read.number<std::uint32_t>(of + ".epoch"),
+                                           .records = read.number<std::uint64_t>(of + ".records")});
+  }
   if (read.has("steps_per_epoch")) {
     out.training.steps_per_epoch = read.number<std::uint64_t>("steps_per_epoch");
   }

@@ -16,6 +16,17 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+Json json_of(const RankSummary& rank) {
+  return {{"input_wait_s", rank.input_wait_s},
+          {"rank_wait_s", rank.waited_s},
+          {"input_cpu_s", rank.input_cpu_s},
+          {"cpu_s", rank.measured_cpu_s},
+          {"images", rank.images},
+          {"left_out", rank.left_out},
+          {"bad_samples", rank.bad_samples},
+          {"peak_memory_bytes", rank.peak_memory_bytes}};
+}
+
 double seconds(std::chrono::nanoseconds time) { return static_cast<double>(time.count()) * 1e-9; }
 double milliseconds(std::chrono::nanoseconds time) { return seconds(time) * 1e3; }
 
@@ -195,9 +206,14 @@ std::string result_json(const Config& config, const Notes& notes, const BadSampl
       {"plugins", json_of_plugins(config, notes)},
       {"machine", json_of_machine()},
   };
-  if (measured.throughput.samples > 0) {
+  if (measured.measured_images > 0) {
     json["throughput"]["cpu_ms_per_image"] =
-        1e3 * measured.measured_cpu_s / static_cast<double>(measured.throughput.samples);
+        1e3 * measured.measured_cpu_s / static_cast<double>(measured.measured_images);
+  }
+  if (!measured.ranks.empty()) {
+    json["rank"] = measured.rank;
+    json["throughput"]["rank_wait_s"] = seconds(measured.rank_wait);
+    for (const RankSummary& rank : measured.ranks) json["ranks"].push_back(json_of(rank));
   }
   if (measured.resumed_at_step > 0) json["resumed_at_step"] = measured.resumed_at_step;
   if (images > 0) {

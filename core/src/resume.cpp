@@ -10,6 +10,7 @@
 #include <iterator>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "learning_rate.h"
 
@@ -76,6 +77,17 @@ StepLines read_step_lines(const fs::path& dir, std::uint64_t steps) {
   return out;
 }
 
+/// Each rank reads a shard of its own: only as many can go on where they were.
+void check_ranks(const Checkpoint& checkpoint, std::int32_t ranks_now) {
+  const std::size_t then =
+      std::max<std::size_t>(1, checkpoint.info().training.rank_positions.size());
+  if (std::cmp_equal(then, ranks_now)) return;
+  throw ConfigError("resume",
+                    text(checkpoint.file().name(), ": is of a run of ", then,
+                         then == 1 ? " process" : " processes, each with its part of the data",
+                         ", and this one has ", ranks_now, ": must be as many"));
+}
+
 void remove_stale_temporaries(FileOps& files, const fs::path& dir) {
   for (const char* name : {"result.json", "resolved.toml", "steps.jsonl", "trace.json"}) {
     remove_stale_temporary(files, dir / name);
@@ -107,7 +119,8 @@ std::string training_differences(const std::string& toml_then, const Config& now
   return out;
 }
 
-TrainingState resume(const Config& config, const RunControl& control, Assembly& parts) {
+TrainingState resume(const Config& config, const RunControl& control, Assembly& parts,
+                     TensorStore& store) {
   const fs::path& dir = control.dir;
   const FoundCheckpoint found = find_checkpoint(dir);
   const Checkpoint& checkpoint = *found.checkpoint;
@@ -118,7 +131,7 @@ TrainingState resume(const Config& config, const RunControl& control, Assembly& 
                                      ": cannot be resumed with another configuration:", differences,
                                      "\n  (--resume-anyway goes on with what is set now)"));
   }
-  TensorStore& store = parts.strategy->state();
+  check_ranks(checkpoint, parts.rank_count());
   checkpoint.check_tensors(store);
   const StepLines lines = read_step_lines(dir, info.training.steps);
 

@@ -23,9 +23,10 @@ namespace slackline {
 /// would not go on with the same data and the same training, unless control.resume_anyway. How it
 /// is fed, measured and logged may change: workers, prefetcher, strategy, checkpoints, and the
 /// number of steps and epochs unless the learning rates depend on it. On any of these errors
-/// nothing in the directory was touched.
-[[nodiscard]] TrainingState resume(const Config& config, const RunControl& control,
-                                   Assembly& parts);
+/// nothing in the directory was touched. The number of ranks must stay, as each goes on with its
+/// shard.
+[[nodiscard]] TrainingState resume(const Config& config, const RunControl& control, Assembly& parts,
+                                   TensorStore& store);
 
 /// "\n  key: value then, value now" for each key that may not change but did.
 [[nodiscard]] std::string training_differences(const std::string& toml_then, const Config& now);

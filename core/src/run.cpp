@@ -6,13 +6,17 @@
 #include <chrono>
 #include <filesystem>
 #include <optional>
+#include <ostream>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "assembly.h"
 #include "cpu_budget.h"
 #include "logs/run_logs.h"
 #include "logs/time_of_day.h"
 #include "progress.h"
+#include "rank_start.h"
 #include "results.h"
 #include "resume.h"
 #include "trace_json.h"
@@ -51,70 +55,130 @@ double unix_seconds(std::chrono::system_clock::time_point time) {
   return std::chrono::duration<double>(time.time_since_epoch()).count();
 }
 
-}  // namespace
+/// When a run began, on every clock that counts.
+struct WholeRun {
+  std::chrono::system_clock::time_point started = std::chrono::system_clock::now();
+  Stopwatch watch;
+  double cpu_before_s = cpu_seconds();
+};
 
-double Evaluation::loss() const { return means_of(sums).loss; }
-double Evaluation::accuracy() const { return means_of(sums).accuracy; }
-double Evaluation::accuracy_top_5() const { return means_of(sums).accuracy_top_5; }
+/// Prints nowhere: only rank 0 speaks.
+std::ostream& nowhere() {
+  static std::ostream stream(nullptr);
+  return stream;
+}
 
-void check(const Config& config) {
-  const Assembly parts(config);
+/// What rank 0 has on disk: finds or makes it.
+RankStart begin_or_resume(const Config& config, RunControl& control, Assembly& parts,
+                          TensorStore& store, std::chrono::system_clock::time_point now) {
+  RankStart start;
+  if (control.resume) {
+    start.dir = control.dir;
+    start.state = resume(config, control, parts, store);
+    return start;
+  }
   if (const Path& weights = config.run.weights; !weights.value.empty()) {
-    check_weights(weights.value, parts.strategy->state());
+    load_weights(weights.value, store);
+  }
+  try {
+    start.dir = make_run_dir(config, control, now);
+  } catch (const ConfigError& error) {
+    if (control.dir.empty()) throw config.locate("run", error);
+    throw;
+  }
+  write_atomically(control.files, start.dir / "resolved.toml", config.to_toml(false));
+  return start;
+}
+
+/// Throws what a source has against its shard now, and not in an evaluation hours later.
+void check_shards(const Assembly& parts, const Config& config) {
+  for (Source* source : {parts.train.source.get(), parts.eval.source.get()}) {
+    if (source == nullptr) continue;
+    source->start_epoch({.seed = static_cast<std::uint64_t>(config.run.seed),
+                         .epoch = 0,
+                         .shard_index = static_cast<std::uint32_t>(parts.rank()),
+                         .shard_count = static_cast<std::uint32_t>(parts.rank_count())});
   }
 }
 
-RunOutcome run(const Config& config, RunControl& control) {
-  const auto started = std::chrono::system_clock::now();
-  const TimeOfDay time_of_day(started);
-  Stopwatch whole_run;
-  const double cpu_before_s = cpu_seconds();
+/// Each rank's numbers, for rank 0 to write.
+std::vector<RankSummary> summaries(Assembly& parts, const RunMeasurements& measured,
+                                   const BadSampleAccount& account) {
+  if (parts.ranks == nullptr) return {};
+  const double waited_s = std::chrono::duration<double>(measured.rank_wait).count();
+  const RankSummary mine{.input_wait_s = measured.throughput.input_wait_s - waited_s,
+                         .waited_s = waited_s,
+                         .input_cpu_s = std::chrono::duration<double>(measured.input.cpu).count(),
+                         .measured_cpu_s = measured.measured_cpu_s,
+                         .images = measured.measured_images,
+                         .left_out = measured.left_out,
+                         .bad_samples = account.all().size(),
+                         .peak_memory_bytes = peak_memory_bytes()};
+  std::vector<RankSummary> all(static_cast<std::size_t>(parts.rank_count()));
+  parts.ranks->all_gather(std::as_bytes(std::span(&mine, 1)),
+                          std::as_writable_bytes(std::span(all)));
+  return all;
+}
 
-  Assembly parts(config);
+std::string trace_title(const Config& config, const Assembly& parts) {
+  std::string title = "slackline " + config.name();
+  if (parts.ranks != nullptr) title += text(", rank ", parts.rank());
+  return title;
+}
+
+/// One rank's run, connected to the others.
+RunOutcome run_rank(const Config& config, RunControl& control, Assembly& parts,
+                    const WholeRun& whole) {
+  const TimeOfDay time_of_day(whole.started);
+  const bool is_first = parts.rank() == 0;
+  TensorStore& store = parts.strategy->state();
+  RankStart start;
+  if (is_first) start = begin_or_resume(config, control, parts, store, whole.started);
   RunOutcome outcome;
-  TrainingState state;
-  if (control.resume) {
-    outcome.dir = control.dir;
-    state = resume(config, control, parts);
-  } else {
-    if (const Path& weights = config.run.weights; !weights.value.empty()) {
-      load_weights(weights.value, parts.strategy->state());
+  outcome.rank = parts.rank();
+  fs::path dir = start.dir;
+  if (parts.ranks != nullptr) {
+    check_shards(parts, config);
+    share_start(*parts.ranks, start, store);
+    dir = start.dir;
+    if (!is_first) {
+      dir /= text("rank-", parts.rank());
+      make_directories(control.files, dir);
     }
-    try {
-      outcome.dir = make_run_dir(config, control, started);
-    } catch (const ConfigError& error) {
-      if (control.dir.empty()) throw config.locate("run", error);
-      throw;
-    }
-    write_atomically(control.files, outcome.dir / "resolved.toml", config.to_toml(false));
   }
+  outcome.dir = dir;
+  TrainingState& state = start.state;
   LineFile step_lines(control.files, outcome.dir / "steps.jsonl",
-                      control.resume ? FileOps::Open::kAppend : FileOps::Open::kEmpty);
+                      control.resume && is_first ? FileOps::Open::kAppend : FileOps::Open::kEmpty);
   std::optional<CheckpointFolder> checkpoints;
-  if (config.checkpoint.has_value()) {
+  if (config.checkpoint.has_value() && is_first) {
     checkpoints.emplace(control.files, outcome.dir, config.checkpoint->keep, step_lines);
   }
 
-  Progress progress(control.out, control.is_terminal, config.run.log_steps);
+  Progress progress(is_first ? control.out : nowhere(), is_first && control.is_terminal,
+                    config.run.log_steps);
   BadSampleAccount account(config.input.on_bad_sample, config.input.max_bad_samples);
   RunMeasurements measured;
-  measured.started_at = utc_text(started);
-  measured.unix_time_at_start_s = unix_seconds(started);
+  measured.started_at = utc_text(whole.started);
+  measured.unix_time_at_start_s = unix_seconds(whole.started);
   measured.transform_names = parts.train.transform_names;
   const InputWorkers workers =
       input_workers(config.input, usable_cpus(), parts.strategy->launch_threads_per_device(),
                     parts.strategy->device_count());
   measured.devices = parts.strategy->device_count();
+  measured.rank = parts.rank();
   measured.num_classes = config.input.num_classes;
   measured.workers = workers.count;
   measured.workers_rule = workers.rule;
   measured.resumed_at_step = state.steps;
   measured.upstream = TimeHistory(config.input.batch_size, config.run.log_steps);
 
-  RunLogs logs(config, outcome.dir, control.files, parts.notes(), time_of_day);
+  RunLogs logs = is_first ? RunLogs(config, outcome.dir, control.files, parts.notes(), time_of_day)
+                          : RunLogs();
+  Stopwatch watch = whole.watch;
   const auto measure_whole_run = [&] {
-    measured.wall_time_s += std::chrono::duration<double>(whole_run.lap()).count();
-    measured.cpu_s = cpu_seconds() - cpu_before_s;
+    measured.wall_time_s += std::chrono::duration<double>(watch.lap()).count();
+    measured.cpu_s = cpu_seconds() - whole.cpu_before_s;
     measured.peak_memory_bytes = peak_memory_bytes();
   };
   const auto write_result = [&] {
@@ -125,10 +189,11 @@ RunOutcome run(const Config& config, RunControl& control) {
 
   try {
     logs.started({.config = config, .steps_before = state.steps});
-    Training(config, parts, control, account, measured, progress, step_lines,
-             checkpoints.has_value() ? &*checkpoints : nullptr, state, logs)
-        .train();
-    if (control.stop.stop_requested()) measured.status = "interrupted";
+    Training training(config, parts, control, account, measured, progress, step_lines,
+                      checkpoints.has_value() ? &*checkpoints : nullptr, state, logs);
+    training.train();
+    if (training.stopped()) measured.status = "interrupted";
+    measured.ranks = summaries(parts, measured, account);
     measure_whole_run();
     logs.ended(measured);
   } catch (const std::exception& error) {
@@ -152,7 +217,7 @@ RunOutcome run(const Config& config, RunControl& control) {
   if (config.run.trace_steps > 0) {
     parts.trace().close();
     write_atomically(control.files, outcome.dir / "trace.json",
-                     trace_json(parts.trace().snapshot(), "slackline " + config.name()));
+                     trace_json(parts.trace().snapshot(), trace_title(config, parts)));
   }
   measured.digest = state.digest;
   write_result();
@@ -161,8 +226,42 @@ RunOutcome run(const Config& config, RunControl& control) {
   outcome.steps = state.steps;
   outcome.throughput = measured.throughput;
   outcome.evaluations = measured.evaluations;
-  outcome.is_resumable = checkpoints.has_value();
+  outcome.is_resumable = config.checkpoint.has_value();
   return outcome;
+}
+
+}  // namespace
+
+double Evaluation::loss() const { return means_of(sums).loss; }
+double Evaluation::accuracy() const { return means_of(sums).accuracy; }
+double Evaluation::accuracy_top_5() const { return means_of(sums).accuracy_top_5; }
+
+void check(const Config& config) {
+  const Assembly parts(config);
+  if (const Path& weights = config.run.weights; !weights.value.empty()) {
+    check_weights(weights.value, parts.strategy->state());
+  }
+}
+
+RankPlan planned_ranks(const Config& config) { return Assembly::ranks_of(config); }
+
+RunOutcome run(const Config& config, RunControl& control) {
+  const WholeRun whole;
+  Assembly parts(config);
+  if (const RankPlan plan = parts.strategy->ranks(); !plan.is_launched) {
+    throw config.locate(config.strategy.table,
+                        ConfigError(text("wants ", plan.size,
+                                         " processes, and this is none of them: `slackline run` "
+                                         "starts them, and so do mpirun and srun")));
+  }
+  Ranks* const ranks = parts.strategy->connect(digest_of(config));
+  if (ranks != nullptr && ranks->size() > 1) parts.ranks = ranks;
+  try {
+    return run_rank(config, control, parts, whole);
+  } catch (const std::exception& error) {
+    if (ranks != nullptr) ranks->abort(error.what());
+    throw;
+  }
 }
 
 }  // namespace slackline

@@ -9,8 +9,6 @@
 #include <utility>
 
 namespace slackline {
-namespace {}  // namespace
-
 StepsInFlight::~StepsInFlight() {
   while (!steps_.empty()) {
     try {
@@ -103,13 +101,17 @@ BatchReaderPlan Training::plan_for(const InputParts& parts) const {
   plan.transform_names = parts.transform_names;
   plan.shape = input.shape();
   plan.batches_per_step = parts_.strategy->device_count();
-  plan.batch_size = input.batch_size / plan.batches_per_step;
+  plan.batch_size = input.batch_size / (plan.batches_per_step * parts_.rank_count());
   plan.num_classes = input.num_classes;
   plan.workers = measured_.workers;
   plan.batches_ahead = input.batches_ahead;
   plan.seed = static_cast<std::uint64_t>(config_.run.seed);
   plan.shard_index = input.shard_index;
   plan.shard_count = input.shard_count;
+  if (parts_.ranks != nullptr) {
+    plan.shard_index = static_cast<std::uint32_t>(parts_.rank());
+    plan.shard_count = static_cast<std::uint32_t>(parts_.rank_count());
+  }
   return plan;
 }
 
@@ -134,10 +136,31 @@ void Training::train() {
   if (evaluation_is_due(measured_.epochs, true)) evaluate(measured_.epochs);
 }
 
+/// What fails at this rank must not leave the others waiting, nor this one for them: all are told
+/// before anything is waited for.
+template <class Work>
+void Training::or_tell_ranks(const Work& work) {
+  try {
+    work();
+  } catch (const std::exception& error) {
+    if (parts_.ranks != nullptr) parts_.ranks->abort(error.what());
+    throw;
+  }
+}
+
 void Training::run_steps(InputChain& chain) {
   StepsInFlight in_flight(*parts_.strategy, chain);
+  or_tell_ranks([&] { run_steps(chain, in_flight); });
+}
+
+void Training::run_steps(InputChain& chain, StepsInFlight& in_flight) {
+  CommonSteps steps(chain, parts_.strategy->device_count(), parts_.ranks,
+                    {.drop_remainder = config_.input.drop_remainder,
+                     .batches_span_epochs = config_.input.batches_span_epochs},
+                    begins());
   const auto steps_wanted = static_cast<std::uint64_t>(config_.run.steps);
   StepBatches step;
+  CommonStep common;
   bool data_ended = false;
   listener_.phase(RunPhase::kEpochBegins, state_.epoch);
   while (!stopped() && (steps_wanted == 0 || state_.steps < steps_wanted)) {
@@ -145,20 +168,22 @@ void Training::run_steps(InputChain& chain) {
       drain(in_flight);  // or the device would still owe steps that nobody counts
       input_left_out_ = chain.reader().times();
       upload_left_out_ = chain.upload_time().value_or(std::chrono::nanoseconds{});
+      rank_wait_left_out_ = steps.waited();
       cpu_left_out_s_ = cpu_seconds();
     }
     open_or_close_trace();
     const double begin_s = now_s();
-    const bool got = chain.next(step);
+    const NextStep next = steps.next(step, common, control_.stop, checkpoint_is_due_by_time());
     StepTimes times;
     times.input_wait = watch_.lap();
-    if (!got) {
+    if (next != NextStep::kStep) {
       if (!times_.empty()) times_.back().input_wait += times.input_wait;
-      data_ended = true;
+      stopped_ = next == NextStep::kStopped;
+      data_ended = next == NextStep::kEnd;
       break;
     }
     if (times_.empty()) measured_.time_to_first_batch_s = now_s();
-    if (step.first().epoch != state_.epoch) {
+    if (common.epoch != state_.epoch) {
       try {
         end_epoch(in_flight, chain);
       } catch (...) {
@@ -173,20 +198,29 @@ void Training::run_steps(InputChain& chain) {
         }
         break;
       }
-      begin_epoch(step.first().epoch);
+      begin_epoch(common.epoch);
       listener_.phase(RunPhase::kEpochBegins, state_.epoch);
       times.submit += watch_.lap();
     }
     measured_.upstream.batch_begin(state_.batch_in_epoch, begin_s);
-    one_step(step, times, in_flight);
+    one_step(step, common, times, in_flight);
     measured_.upstream.batch_end(state_.batch_in_epoch++, now_s());
-    if (checkpoint_is_due()) save_checkpoint(in_flight, chain);
+    if (checkpoint_is_due(common)) save_checkpoint(in_flight, chain);
   }
   drain(in_flight);
+  measured_.rank_wait = steps.waited() - rank_wait_left_out_;
+  measured_.left_out = steps.left_out();
   if (data_ended && !stopped()) listener_.phase(RunPhase::kEpochEnds, state_.epoch);
-  if (checkpoints_ != nullptr && saved_steps_ != state_.steps && (state_.steps > 0 || stopped())) {
+  if (config_.checkpoint.has_value() && saved_steps_ != state_.steps &&
+      (state_.steps > 0 || stopped())) {
     save_checkpoint(in_flight, chain);
   }
+}
+
+/// Where the data of each rank go on.
+std::vector<DataPosition> Training::begins() const {
+  if (!state_.rank_positions.empty()) return state_.rank_positions;
+  return std::vector<DataPosition>(static_cast<std::size_t>(parts_.rank_count()), state_.position);
 }
 
 /// The traced steps are the first ones behind the warm-up.
@@ -242,28 +276,33 @@ void Training::summarise(const InputChain& chain) {
   measured_.warmup_steps = warmup_steps;
   measured_.throughput =
       throughput_of(std::span(times_).subspan(left_out), std::span(samples_).subspan(left_out));
+  for (const std::int32_t samples : std::span(own_samples_).subspan(left_out)) {
+    measured_.measured_images += static_cast<std::uint64_t>(samples);
+  }
 }
 
 /// Submits the step and waits until the device is not too far behind. The laps end here.
-void Training::one_step(StepBatches& step, StepTimes times, StepsInFlight& in_flight) {
-  const std::int32_t samples = step.samples();
-  const std::uint64_t batch = step.first().index;
+void Training::one_step(StepBatches& step, const CommonStep& common, StepTimes times,
+                        StepsInFlight& in_flight) {
+  const std::uint64_t batch = step.lent.empty() ? TraceTrack::kNoBatch : step.first().index;
+  const std::int32_t own_samples = step.samples();
   const StepPlan plan{
       .kind = StepKind::kTrain,
       .rule = {.learning_rate = learning_rate_.at(
                    {.step = state_.steps,
                     .epoch = state_.epoch,
-                    .batch_in_epoch = static_cast<std::uint64_t>(state_.batch_in_epoch)})}};
+                    .batch_in_epoch = static_cast<std::uint64_t>(state_.batch_in_epoch)})},
+      .samples = common.samples};
   unfinished_.push_back({.step = state_.steps,
                          .epoch = state_.epoch,
                          .times = {},
                          .learning_rate = plan.rule.learning_rate,
                          .sums = {},
-                         .digest = step.digest()});
-  const DataPosition end = step.end();
+                         .digest = common.digest});
   in_flight.submit(step, plan);
   ++state_.steps;
-  state_.position = end;
+  state_.position = common.ends[static_cast<std::size_t>(parts_.rank())];
+  if (parts_.ranks != nullptr) state_.rank_positions = common.ends;
   state_.digest.append(unfinished_.back().digest);
   times.submit += watch_.lap();
 
@@ -285,7 +324,8 @@ void Training::one_step(StepBatches& step, StepTimes times, StepsInFlight& in_fl
     unfinished_.back().times = times;
   }
   times_.push_back(times);
-  samples_.push_back(samples);
+  samples_.push_back(common.samples);
+  own_samples_.push_back(own_samples);
 }
 
 /// Waits for every step in flight; the time is the last one's.
@@ -325,13 +365,18 @@ bool Training::evaluation_is_due(std::uint32_t epochs_trained, bool is_last) con
   return is_last || epochs_trained % every == 0;
 }
 
-bool Training::checkpoint_is_due() const {
-  if (checkpoints_ == nullptr) return false;
-  const CheckpointOptions& options = *config_.checkpoint;
-  const auto every_steps = static_cast<std::uint64_t>(options.every_steps);
-  if (every_steps > 0 && state_.steps % every_steps == 0) return true;
+/// Behind this step. The ranks' clocks differ: rank 0's counts, as of before the step.
+bool Training::checkpoint_is_due(const CommonStep& common) const {
+  if (!config_.checkpoint.has_value()) return false;
+  const auto every = static_cast<std::uint64_t>(config_.checkpoint->every_steps);
+  if (every > 0 && state_.steps % every == 0) return true;
+  return parts_.ranks == nullptr ? checkpoint_is_due_by_time() : common.save;
+}
+
+bool Training::checkpoint_is_due_by_time() const {
+  if (!config_.checkpoint.has_value() || config_.checkpoint->every_minutes <= 0) return false;
   const std::chrono::duration<double, std::ratio<60>> since = watch_.mark() - saved_at_;
-  return options.every_minutes > 0 && since.count() >= options.every_minutes;
+  return since.count() >= config_.checkpoint->every_minutes;
 }
 
 /// Between two steps, with nothing in flight. Its time is no step's.
@@ -340,18 +385,21 @@ void Training::save_checkpoint(StepsInFlight& in_flight, const InputChain& chain
   const InputTimes before = chain.reader().times();
   const double cpu_before_s = cpu_seconds();
   state_.epoch_sums = measured_.last_epoch;
-  checkpoints_->save({.training = state_,
-                      .seed = config_.run.seed,
-                      .configuration = config_.name(),
-                      .toml = config_.to_toml(false),
-                      .version = SLACKLINE_VERSION,
-                      .written_at = utc_text(std::chrono::system_clock::now())},
-                     parts_.strategy->state());
+  TensorStore& store = parts_.strategy->state();
+  if (checkpoints_ != nullptr) {
+    checkpoints_->save({.training = state_,
+                        .seed = config_.run.seed,
+                        .configuration = config_.name(),
+                        .toml = config_.to_toml(false),
+                        .version = SLACKLINE_VERSION,
+                        .written_at = utc_text(std::chrono::system_clock::now())},
+                       store);
+    ++measured_.checkpoints;
+  }
   input_left_out_ += chain.reader().times().since(before);
   cpu_left_out_s_ += cpu_seconds() - cpu_before_s;
   saved_steps_ = state_.steps;
   measured_.checkpoint_wall_s += std::chrono::duration<double>(watch_.lap()).count();
-  ++measured_.checkpoints;
   saved_at_ = watch_.mark();
   measured_.training_wall_s = seconds_until(watch_.mark());
 }
@@ -365,14 +413,23 @@ void Training::evaluate(std::uint32_t epochs_trained) {
                      steady_clock(), {});
     const std::stop_callback on_stop(control_.stop, [&chain] { chain.cancel(); });
     StepsInFlight in_flight(*parts_.strategy, chain);
-    StepBatches step;
-    while (chain.next(step)) {
-      in_flight.submit(step, {.kind = StepKind::kEvaluate, .rule = {}});
-      if (in_flight.count() > static_cast<std::size_t>(config_.run.steps_in_flight)) {
-        evaluation.sums += in_flight.finish_oldest();
+    or_tell_ranks([&] {
+      CommonSteps steps(chain, parts_.strategy->device_count(), parts_.ranks,
+                        {.drop_remainder = false, .batches_span_epochs = false},
+                        std::vector<DataPosition>(static_cast<std::size_t>(parts_.rank_count())));
+      StepBatches step;
+      CommonStep common;
+      NextStep next{};
+      while ((next = steps.next(step, common, control_.stop, false)) == NextStep::kStep) {
+        in_flight.submit(step,
+                         {.kind = StepKind::kEvaluate, .rule = {}, .samples = common.samples});
+        if (in_flight.count() > static_cast<std::size_t>(config_.run.steps_in_flight)) {
+          evaluation.sums += in_flight.finish_oldest();
+        }
       }
-    }
-    while (in_flight.count() > 0) evaluation.sums += in_flight.finish_oldest();
+      stopped_ = next == NextStep::kStopped;
+      while (in_flight.count() > 0) evaluation.sums += in_flight.finish_oldest();
+    });
   }
   evaluation.wall_s = std::chrono::duration<double>(watch_.lap()).count();
   measured_.training_wall_s = seconds_until(watch_.mark());

@@ -35,6 +35,13 @@ Stage busiest_stage(const RunMeasurements& measured) {
   return busiest;
 }
 
+/// The rank whose own input came latest; this one if it is alone.
+std::int32_t slowest_rank(const RunMeasurements& measured) {
+  const auto slowest = std::ranges::max_element(measured.ranks, {}, &RankSummary::input_wait_s);
+  if (slowest == measured.ranks.end()) return measured.rank;
+  return static_cast<std::int32_t>(slowest - measured.ranks.begin());
+}
+
 }  // namespace
 
 Verdict verdict_of(const RunMeasurements& measured) {
@@ -66,6 +73,13 @@ Verdict verdict_of(const RunMeasurements& measured) {
                  "train " +
                  rate(throughput.headspace_images_per_s) + " instead of " +
                  rate(throughput.images_per_s) + ". ";
+  if (const std::int32_t slowest = slowest_rank(measured); slowest != measured.rank) {
+    verdict.limiting_stage = "rank " + std::to_string(slowest);
+    verdict.text += "Rank " + std::to_string(slowest) +
+                    " waited longest for its own input, and the others for it: its result.json has "
+                    "its stages";
+    return verdict;
+  }
   if (input.samples == 0) {
     verdict.limiting_stage = "delivery";
     verdict.text += "No sample was read meanwhile, so the prefetcher or the upload limits";

@@ -75,6 +75,7 @@ CheckpointInfo info_at(std::uint64_t steps) {
                        .epoch = 3,
                        .batch_in_epoch = 4,
                        .position = {.epoch = 3, .records = 77},
+                       .rank_positions = {{.epoch = 3, .records = 77}, {.epoch = 4, .records = 1}},
                        .digest = {.order = {0x123456789abcdef0, 320}, .pixels = {15, 320}},
                        .epoch_sums = {.loss = 0.1 + 0.2, .correct = 5, .samples = 6},
                        .steps_per_epoch = 25},
@@ -153,6 +154,9 @@ TEST_F(CheckpointTest, WhatWasSavedIsRestoredToTheBit) {
   EXPECT_EQ(info.training.batch_in_epoch, 4);
   EXPECT_EQ(info.training.position.epoch, 3u);
   EXPECT_EQ(info.training.position.records, 77u);
+  ASSERT_EQ(info.training.rank_positions.size(), 2u);
+  EXPECT_EQ(info.training.rank_positions[1].epoch, 4u);
+  EXPECT_EQ(info.training.rank_positions[1].records, 1u);
   EXPECT_EQ(info.training.digest, expected.training.digest);
   EXPECT_EQ(info.training.epoch_sums.loss, 0.1 + 0.2);
   EXPECT_EQ(info.training.epoch_sums.correct, 5);
@@ -233,7 +237,7 @@ TEST_F(CheckpointTest, MetadataThatMakeNoSenseAreRefusedByTheirKey) {
   const SafetensorsMetadata good = SafetensorsFile(file_at(123)).metadata();
   ASSERT_EQ(judge(with_metadata(good)), "good");
   for (const auto& [key, value] : good) {
-    if (key == "slackline.steps_per_epoch") continue;  // may be missing
+    if (key == "slackline.steps_per_epoch" || key == "slackline.ranks") continue;  // may be missing
     SafetensorsMetadata without = good;
     without.erase(key);
     EXPECT_THAT(judge(with_metadata(without)), HasSubstr("its metadata has no " + key));
@@ -242,7 +246,8 @@ TEST_F(CheckpointTest, MetadataThatMakeNoSenseAreRefusedByTheirKey) {
       {"steps", "-1"},         {"steps", "1e3"},
       {"steps", ""},           {"steps", "18446744073709551616"},
       {"epoch", "4294967296"}, {"seed", "nine"},
-      {"data.order", "0x1"},   {"epoch_sums.loss", "0.3x"}};
+      {"data.order", "0x1"},   {"epoch_sums.loss", "0.3x"},
+      {"ranks", "two"},        {"position.rank1.epoch", "-4"}};
   for (const auto& [key, value] : bad) {
     SafetensorsMetadata changed = good;
     changed["slackline." + key] = value;

@@ -12,6 +12,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "chain_parts.h"
 #include "streams/pass_through_stream.h"
 
 namespace slackline {
@@ -36,16 +37,6 @@ class CountingSource final : public Source {
   std::uint64_t count_, next_ = 0;
 };
 
-/// The label is the record's number.
-class NumberLabel final : public Transform {
- public:
-  std::span<const RecordFormat> decodes() const noexcept override { return {}; }
-  void prepare(const ImageShape& /*shape*/) override {}
-  void apply(const Record& record, SampleSlot& slot, TransformContext& /*context*/) const override {
-    slot.label = static_cast<std::int32_t>(record.id);
-  }
-};
-
 class EachEndPrefetcher final : public Prefetcher {
  public:
   std::unique_ptr<BatchStream> wrap(BatchStream& upstream, const StreamEnd& end) override {
@@ -55,25 +46,6 @@ class EachEndPrefetcher final : public Prefetcher {
     return std::make_unique<PassThroughStream>(upstream);
   }
   std::vector<std::string> ends;
-};
-
-/// Devices that compute nothing; the last one has memory of its own.
-class SilentStrategy final : public Strategy {
- public:
-  explicit SilentStrategy(std::int32_t devices) : devices_(devices) {}
-  std::int32_t device_count() const override { return devices_; }
-  std::int32_t launch_threads_per_device() const override { return 0; }
-  void build(ModelFactory& /*factory*/, const ModelSpec& /*spec*/) override {}
-  std::unique_ptr<BatchStream> upload(BatchStream& host, std::int32_t device) override {
-    if (device + 1 < devices_) return nullptr;
-    return std::make_unique<PassThroughStream>(host);
-  }
-  void submit(std::span<const Batch* const> /*batches*/, const StepPlan& /*plan*/) override {}
-  StepSums finish() override { return {}; }
-  TensorStore& state() override { return no_tensors(); }
-
- private:
-  std::int32_t devices_;
 };
 
 class InputChainTest : public testing::Test {

@@ -20,10 +20,12 @@ namespace slackline {
 
 /// How far a run has come: with the tensors, enough to go on from there.
 struct TrainingState {
-  std::uint64_t steps = 0;                       ///< trained
-  std::uint32_t epoch = 0;                       ///< of the last of them
-  std::int64_t batch_in_epoch = 0;               ///< steps of that epoch
-  DataPosition position;                         ///< of the data behind it
+  std::uint64_t steps = 0;          ///< trained
+  std::uint32_t epoch = 0;          ///< of the last of them
+  std::int64_t batch_in_epoch = 0;  ///< steps of that epoch
+  DataPosition position;            ///< of the data behind it
+  /// The same for each rank's shard, if the run has several; `position` is then this rank's.
+  std::vector<DataPosition> rank_positions;
   BatchDigest digest;                            ///< of all samples so far
   StepSums epoch_sums;                           ///< of the steps of that epoch
   std::optional<std::uint64_t> steps_per_epoch;  ///< where one has ended

@@ -4,6 +4,7 @@
 #include <slackline/error.h>
 #include <slackline/file_ops.h>
 #include <slackline/metrics.h>
+#include <slackline/ranks.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -39,9 +40,10 @@ struct SLACKLINE_API Evaluation {
 /// What a run came to. The whole of it is in the run directory's result.json.
 struct RunOutcome {
   ExitCode exit_code = ExitCode::kOk;
-  std::filesystem::path dir;
-  std::uint64_t steps = 0;  ///< trained in all, those of a resumed run included
-  Throughput throughput;    ///< without the warm-up
+  std::int32_t rank = 0;      ///< of this process
+  std::filesystem::path dir;  ///< of this rank's results
+  std::uint64_t steps = 0;    ///< trained in all, those of a resumed run included
+  Throughput throughput;      ///< without the warm-up
   std::vector<Evaluation> evaluations;
   bool is_resumable = false;  ///< there is a checkpoint of its last step
 };
@@ -50,9 +52,17 @@ struct RunOutcome {
 /// ConfigError that lists everything that is wrong.
 SLACKLINE_API void check(const Config& config);
 
+/// Which process of a run of this configuration this one is, and how many it wants. If it is none
+/// of them, run() refuses it.
+[[nodiscard]] SLACKLINE_API RankPlan planned_ranks(const Config& config);
+
 /// Trains as the configuration says and writes resolved.toml, steps.jsonl, result.json and, with a
 /// table [checkpoint], checkpoints into the run directory. An error in mid-run is written there
 /// too, and thrown.
+///
+/// Of several processes, rank 0 prints, saves and writes the results of all into the directory;
+/// each other one writes its own steps.jsonl and result.json into `rank-N` in it. Whatever fails at
+/// one rank ends all.
 ///
 /// With control.resume it goes on from the newest good checkpoint in control.dir: the same samples
 /// in the same order, and the same losses to the bit, as if there had been no interruption.

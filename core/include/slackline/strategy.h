@@ -87,8 +87,8 @@ class SLACKLINE_API Strategy {
   [[nodiscard]] virtual StepSums finish() = 0;
 
   /// What the replicas hold in common: statistics are averaged over them first, over those of all
-  /// ranks once connected, and writing writes to all of this process. With no step in flight. Valid
-  /// as long as the strategy.
+  /// ranks if steps were trained since, and writing writes to all of this process. With no step in
+  /// flight. Valid as long as the strategy.
   [[nodiscard]] virtual TensorStore& state() = 0;
 };
 

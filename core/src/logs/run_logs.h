@@ -15,6 +15,8 @@ namespace slackline {
 /// The logs that [metrics] asks for, told together. Without any, nothing happens.
 class RunLogs final : public RunListener {
  public:
+  /// None, as of the ranks only the first one logs.
+  RunLogs() = default;
   /// No file is opened before started().
   RunLogs(const Config& config, const std::filesystem::path& run_dir, FileOps& files, Notes& notes,
           const TimeOfDay& time);
