@@ -74,6 +74,7 @@ class TfrecordSource final : public Source {
 
   TfrecordSource(const Options& options, Host& host)
       : options_(options),
+        host_(host),
         files_(tfrecord::list_files(options.files)),
         pool_(options.shuffle_buffer > 0 ? RecordPool::Fit::kTight : RecordPool::Fit::kWarm),
         interleave_({.cycle_length = options.cycle_length,
@@ -92,10 +93,15 @@ class TfrecordSource final : public Source {
 
   void start_epoch(const EpochPlan& plan) override {
     assert(plan.shard_index < plan.shard_count);
-    if (files_.size() < plan.shard_count) {
-      throw ConfigError("files", text(files_.size(), " files for ", plan.shard_count,
-                                      " shards, must be at least one file for each"));
+    shares_records_ = files_.size() < plan.shard_count;
+    if (shares_records_) {
+      host_.warn(text(files_.size(), files_.size() == 1 ? " file" : " files", " for ",
+                      plan.shard_count, " shards: each shard reads all of them and keeps one in ",
+                      plan.shard_count, " records; at least a file for each would be read once"));
     }
+    shard_index_ = plan.shard_index;
+    shard_count_ = plan.shard_count;
+    records_read_ = 0;
     for (Drawable& waiting : buffer_) {
       if (waiting.record.buffer != nullptr) pool_.give_back(waiting.record.buffer);
     }
@@ -139,9 +145,11 @@ class TfrecordSource final : public Source {
   };
 
   /// File k of the sorted list belongs to shard k mod n; only then are a shard's files shuffled.
+  /// All files belong to each, if there are too few.
   std::vector<std::uint32_t> files_of_epoch(const EpochPlan& plan, Philox words) const {
     std::vector<std::uint32_t> chosen;
-    for (std::size_t k = plan.shard_index; k < files_.size(); k += plan.shard_count) {
+    const std::uint32_t step = shares_records_ ? 1 : plan.shard_count;
+    for (std::size_t k = shares_records_ ? 0 : plan.shard_index; k < files_.size(); k += step) {
       chosen.push_back(static_cast<std::uint32_t>(k));
     }
     if (options_.shuffle_files) {
@@ -154,6 +162,22 @@ class TfrecordSource final : public Source {
 
   /// The next record of the files; false after the last.
   bool read(StoredRecord& record) {
+    if (!shares_records_) return read_any(record);
+    for (;;) {
+      const bool is_own = records_read_++ % shard_count_ == shard_index_;
+      try {
+        if (!read_any(record)) return false;
+      } catch (const DataError&) {
+        if (is_own) throw;
+        continue;  // its own shard tells it
+      }
+      if (is_own) return true;
+      pool_.give_back(record.buffer);
+      record = {};
+    }
+  }
+
+  bool read_any(StoredRecord& record) {
     if (!interleave_.next(record)) return false;
     checksum_.add(record.checksum_time);
     return true;
@@ -189,12 +213,17 @@ class TfrecordSource final : public Source {
   }
 
   Options options_;
+  Host& host_;
   std::vector<std::string> files_;  ///< all, sorted
   RecordPool pool_;                 ///< outlives what reads into it
   tfrecord::Interleave interleave_;
   MeanTime checksum_;
   std::vector<Drawable> buffer_;
   Philox words_{{}, {}};  ///< of the record shuffle
+
+  bool shares_records_ = false;  ///< fewer files than shards: record i is shard i mod n's
+  std::uint32_t shard_index_ = 0, shard_count_ = 1;
+  std::uint64_t records_read_ = 0;  ///< of all shards, in this epoch
 };
 
 }  // namespace
