@@ -42,7 +42,7 @@ void Exchange::all_reduce_sum(std::span<float> values) {
 void Exchange::meet(std::size_t values) {
   const auto begin = std::chrono::steady_clock::now();
   channel_.meet(Call::kAllReduce, values);
-  waited_ns_ += std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count();
+  waited_ += std::chrono::steady_clock::now() - begin;
 }
 
 Exchange::Slice Exchange::slice(std::size_t rank, std::size_t values) const {

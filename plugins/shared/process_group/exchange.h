@@ -1,9 +1,7 @@
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -18,7 +16,7 @@ namespace slackline::group {
 /// rank's wire twice in either direction, whatever the number of ranks, as in a ring; but there it
 /// could not be added in rank order, and would pass all ranks one after another.
 ///
-/// Threads    one caller at a time; waited() by any thread.
+/// Threads    one caller at a time.
 class Exchange {
  public:
   Exchange(std::size_t rank, std::vector<Descriptor> sockets, Watch& watch);
@@ -26,9 +24,7 @@ class Exchange {
   void all_reduce_sum(std::span<float> values);
 
   /// For the last rank to come, in all calls so far.
-  [[nodiscard]] std::chrono::nanoseconds waited() const noexcept {
-    return std::chrono::nanoseconds(waited_ns_.load());
-  }
+  [[nodiscard]] std::chrono::nanoseconds waited() const noexcept { return waited_; }
 
  private:
   struct Slice {
@@ -47,7 +43,7 @@ class Exchange {
   const std::size_t rank_;
   Channel channel_;
   std::vector<std::vector<float>> windows_;  ///< of each rank: received, and not yet added; a ring
-  std::atomic<std::int64_t> waited_ns_{0};
+  std::chrono::nanoseconds waited_{};
 };
 
 }  // namespace slackline::group

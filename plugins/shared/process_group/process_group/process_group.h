@@ -32,8 +32,7 @@ struct GroupOptions {
 /// Lifecycle  join_group() in every process; then calls; destruction says goodbye and waits for
 ///            nobody. The Collective's calls are the same at every rank, in the same order, and so
 ///            are those of ranks(); what comes first of the one and the other does not matter.
-/// Threads    one caller at a time of the Collective, one of ranks(); abort() and waited() by any
-///            thread.
+/// Threads    one caller at a time of the Collective, one of ranks(); abort() by any thread.
 /// Errors     DeviceError from the calls that wait and all later ones, once a rank is lost, aborts,
 ///            or ends while others call: it names the rank and its host, and is the same at every
 ///            survivor, because rank 0 decides whom to name. A connection that closes is seen at

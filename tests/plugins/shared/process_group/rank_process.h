@@ -103,30 +103,23 @@ class Process {
   std::string all_;
 };
 
-/// The ranks of one group, that meet in a folder of the test's, if nowhere else.
-class GroupTest : public testing::Test {
+/// The ranks of one run, that meet in a folder of the test's, if nowhere else: processes of the
+/// program SLACKLINE_TEST_RANK_PROGRAM.
+class RanksTest : public testing::Test {
  protected:
-  GroupTest() { rendezvous_ = "file:" + (folder_.path() / "rank_0").string(); }
+  RanksTest() { rendezvous_ = "file:" + (folder_.path() / "rank_0").string(); }
 
-  /// Starts a rank; "join" is not among its words.
-  Process& start(int rank, int size, const Words& before_join, const Words& after_join = {},
-                 const Words& prefix = {}, const Words& variables = {}) {
+  /// `prefix` comes before the program.
+  Process& start_rank(int rank, int size, const Words& words, const Words& prefix = {},
+                      const Words& variables = {}) {
     Words command = prefix;
     command.push_back(SLACKLINE_TEST_RANK_PROGRAM);
-    command.push_back("host=host" + std::to_string(rank));
-    // Long, so that only what is seen at once is seen in time; tests of silence say less.
-    command.push_back("deadline_ms=3600000");
-    command.insert(command.end(), before_join.begin(), before_join.end());
-    command.push_back("join");
-    command.insert(command.end(), after_join.begin(), after_join.end());
+    command.insert(command.end(), words.begin(), words.end());
     Words all = {"SLACKLINE_RANK=" + std::to_string(rank), "SLACKLINE_SIZE=" + std::to_string(size),
                  "SLACKLINE_RENDEZVOUS=" + rendezvous_};
     all.insert(all.end(), variables.begin(), variables.end());
     ranks_.push_back(std::make_unique<Process>(command, all));
     return *ranks_.back();
-  }
-  void start_all(int size, const Words& before_join, const Words& after_join = {}) {
-    for (int rank = 0; rank < size; ++rank) start(rank, size, before_join, after_join);
   }
   Process& rank(int number) { return *ranks_[static_cast<std::size_t>(number)]; }
 
@@ -148,6 +141,25 @@ class GroupTest : public testing::Test {
   TemporaryFolder folder_;
   std::string rendezvous_;
   std::vector<std::unique_ptr<Process>> ranks_;
+};
+
+/// Ranks of a group.
+class GroupTest : public RanksTest {
+ protected:
+  /// Starts a rank; "join" is not among its words.
+  Process& start(int rank, int size, const Words& before_join, const Words& after_join = {},
+                 const Words& prefix = {}, const Words& variables = {}) {
+    // A long deadline, so that only what is seen at once is seen in time; tests of silence say
+    // less.
+    Words words = {"host=host" + std::to_string(rank), "deadline_ms=3600000"};
+    words.insert(words.end(), before_join.begin(), before_join.end());
+    words.emplace_back("join");
+    words.insert(words.end(), after_join.begin(), after_join.end());
+    return start_rank(rank, size, words, prefix, variables);
+  }
+  void start_all(int size, const Words& before_join, const Words& after_join = {}) {
+    for (int rank = 0; rank < size; ++rank) start(rank, size, before_join, after_join);
+  }
 };
 
 }  // namespace slackline::testing_support
