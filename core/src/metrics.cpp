@@ -41,6 +41,7 @@ Throughput throughput_of(std::span<const StepTimes> steps, std::span<const std::
     out.input_wait_s += seconds(steps[i].input_wait);
     out.submit_s += seconds(steps[i].submit);
     out.device_wait_s += seconds(steps[i].device_wait);
+    out.rank_wait_s += seconds(steps[i].rank_wait);
     step_ms.push_back(step_s * 1e3);
     step_rates.push_back(ratio(samples[i], step_s));
   }

@@ -28,7 +28,7 @@ void share_start(Ranks& ranks, RankStart& start, TensorStore& store);
 /// What rank 0 tells of each rank at the end of a run.
 struct RankSummary {
   double input_wait_s = 0;        ///< of its own input, over the measured steps
-  double waited_s = 0;            ///< for other ranks' input, likewise
+  double rank_wait_s = 0;         ///< for other ranks' input, likewise
   double input_cpu_s = 0;         ///< of its workers, likewise
   double measured_cpu_s = 0;      ///< of the process, likewise
   std::uint64_t images = 0;       ///< trained on, likewise

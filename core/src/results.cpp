@@ -18,7 +18,7 @@ using Json = nlohmann::ordered_json;
 
 Json json_of(const RankSummary& rank) {
   return {{"input_wait_s", rank.input_wait_s},
-          {"rank_wait_s", rank.waited_s},
+          {"rank_wait_s", rank.rank_wait_s},
           {"input_cpu_s", rank.input_cpu_s},
           {"cpu_s", rank.measured_cpu_s},
           {"images", rank.images},
@@ -212,7 +212,7 @@ std::string result_json(const Config& config, const Notes& notes, const BadSampl
   }
   if (!measured.ranks.empty()) {
     json["rank"] = measured.rank;
-    json["throughput"]["rank_wait_s"] = seconds(measured.rank_wait);
+    json["throughput"]["rank_wait_s"] = measured.throughput.rank_wait_s;
     for (const RankSummary& rank : measured.ranks) json["ranks"].push_back(json_of(rank));
   }
   if (measured.resumed_at_step > 0) json["resumed_at_step"] = measured.resumed_at_step;

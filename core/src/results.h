@@ -40,15 +40,14 @@ struct RunMeasurements {
   double wall_time_s = 0;      ///< of the whole run, evaluation included
   double training_wall_s = 0;  ///< all laps of all steps, evaluations and savings
   double evaluation_wall_s = 0;
-  double checkpoint_wall_s = 0;          ///< saving, with nothing in flight
-  std::uint64_t checkpoints = 0;         ///< saved
-  double cpu_s = 0;                      ///< of the whole process
-  double measured_cpu_s = 0;             ///< of the process, over the measured steps
-  std::uint64_t measured_images = 0;     ///< trained by this process in the measured steps
-  std::chrono::nanoseconds rank_wait{};  ///< part of input_wait: until the other ranks had input
-  std::uint64_t left_out = 0;            ///< samples, as the shards of other ranks were shorter
-  std::int32_t rank = 0;                 ///< of this process
-  std::vector<RankSummary> ranks;        ///< of all of them, if there are several
+  double checkpoint_wall_s = 0;       ///< saving, with nothing in flight
+  std::uint64_t checkpoints = 0;      ///< saved
+  double cpu_s = 0;                   ///< of the whole process
+  double measured_cpu_s = 0;          ///< of the process, over the measured steps
+  std::uint64_t measured_images = 0;  ///< trained by this process in the measured steps
+  std::uint64_t left_out = 0;         ///< samples, as the shards of other ranks were shorter
+  std::int32_t rank = 0;              ///< of this process
+  std::vector<RankSummary> ranks;     ///< of all of them, if there are several
   std::uint64_t peak_memory_bytes = 0;
   TimeHistory upstream{1, 1};
   double unix_time_at_start_s = 0;  ///< what TimeHistory's times count from

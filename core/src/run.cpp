@@ -105,9 +105,8 @@ void check_shards(const Assembly& parts, const Config& config) {
 std::vector<RankSummary> summaries(Assembly& parts, const RunMeasurements& measured,
                                    const BadSampleAccount& account) {
   if (parts.ranks == nullptr) return {};
-  const double waited_s = std::chrono::duration<double>(measured.rank_wait).count();
-  const RankSummary mine{.input_wait_s = measured.throughput.input_wait_s - waited_s,
-                         .waited_s = waited_s,
+  const RankSummary mine{.input_wait_s = measured.throughput.input_wait_s,
+                         .rank_wait_s = measured.throughput.rank_wait_s,
                          .input_cpu_s = std::chrono::duration<double>(measured.input.cpu).count(),
                          .measured_cpu_s = measured.measured_cpu_s,
                          .images = measured.measured_images,

@@ -168,16 +168,17 @@ void Training::run_steps(InputChain& chain, StepsInFlight& in_flight) {
       drain(in_flight);  // or the device would still owe steps that nobody counts
       input_left_out_ = chain.reader().times();
       upload_left_out_ = chain.upload_time().value_or(std::chrono::nanoseconds{});
-      rank_wait_left_out_ = steps.waited();
       cpu_left_out_s_ = cpu_seconds();
     }
     open_or_close_trace();
     const double begin_s = now_s();
     const NextStep next = steps.next(step, common, control_.stop, checkpoint_is_due_by_time());
     StepTimes times;
-    times.input_wait = watch_.lap();
+    times.rank_wait = steps.waited() - std::exchange(rank_wait_before_, steps.waited());
+    times.device_wait = times.rank_wait;
+    times.input_wait = watch_.lap() - times.rank_wait;
     if (next != NextStep::kStep) {
-      if (!times_.empty()) times_.back().input_wait += times.input_wait;
+      add_wait_without_step(times);
       stopped_ = next == NextStep::kStopped;
       data_ended = next == NextStep::kEnd;
       break;
@@ -192,10 +193,8 @@ void Training::run_steps(InputChain& chain, StepsInFlight& in_flight) {
       }
       if (stopped()) {  // the epoch has not ended yet: its evaluation may have been cut short
         chain.give_back(step);
-        if (!times_.empty()) {
-          times_.back().input_wait += times.input_wait;
-          times_.back().submit += watch_.lap();
-        }
+        add_wait_without_step(times);
+        if (!times_.empty()) times_.back().submit += watch_.lap();
         break;
       }
       begin_epoch(common.epoch);
@@ -208,13 +207,20 @@ void Training::run_steps(InputChain& chain, StepsInFlight& in_flight) {
     if (checkpoint_is_due(common)) save_checkpoint(in_flight, chain);
   }
   drain(in_flight);
-  measured_.rank_wait = steps.waited() - rank_wait_left_out_;
   measured_.left_out = steps.left_out();
   if (data_ended && !stopped()) listener_.phase(RunPhase::kEpochEnds, state_.epoch);
   if (config_.checkpoint.has_value() && saved_steps_ != state_.steps &&
       (state_.steps > 0 || stopped())) {
     save_checkpoint(in_flight, chain);
   }
+}
+
+/// What was waited for in vain counts as the last step's.
+void Training::add_wait_without_step(const StepTimes& times) {
+  if (times_.empty()) return;
+  times_.back().input_wait += times.input_wait;
+  times_.back().device_wait += times.device_wait;
+  times_.back().rank_wait += times.rank_wait;
 }
 
 /// Where the data of each rank go on.
@@ -235,10 +241,13 @@ void Training::open_or_close_trace() {
 /// The laps of the step that has just ended.
 void Training::trace_step(std::uint64_t batch, const StepTimes& times) {
   const auto end = watch_.mark();
-  const auto submit = end - times.device_wait - times.submit;
-  track_.span("input wait", submit - times.input_wait, submit, batch);
-  track_.span("submit", submit, end - times.device_wait, batch);
-  track_.span("device wait", end - times.device_wait, end);
+  const auto device = end - (times.device_wait - times.rank_wait);
+  const auto submit = device - times.submit;
+  const auto ranks = submit - times.rank_wait;
+  track_.span("input wait", ranks - times.input_wait, ranks, batch);
+  if (parts_.ranks != nullptr) track_.span("rank wait", ranks, submit, batch);
+  track_.span("submit", submit, device, batch);
+  track_.span("device wait", device, end);
 }
 
 /// The batch of another epoch has come: finishes this one.

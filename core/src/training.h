@@ -71,6 +71,7 @@ class Training {
   void run_steps(InputChain& chain);
   void run_steps(InputChain& chain, StepsInFlight& in_flight);
   [[nodiscard]] std::vector<DataPosition> begins() const;
+  void add_wait_without_step(const StepTimes& times);
   template <class Work>
   void or_tell_ranks(const Work& work);
   void end_epoch(StepsInFlight& in_flight, const InputChain& chain);
@@ -117,9 +118,9 @@ class Training {
   std::optional<std::uint64_t> saved_steps_;  ///< of the newest checkpoint of this process
   Stopwatch::Clock::time_point saved_at_ = start_;
   InputTimes input_left_out_;  ///< of the workers, in the warm-up and during evaluations
-  std::chrono::nanoseconds upload_left_out_{};     ///< of the uploaders, likewise
-  std::chrono::nanoseconds rank_wait_left_out_{};  ///< for other ranks, in the warm-up
-  bool stopped_ = false;                           ///< as the ranks agreed
+  std::chrono::nanoseconds upload_left_out_{};   ///< of the uploaders, likewise
+  std::chrono::nanoseconds rank_wait_before_{};  ///< for other ranks, in all steps so far
+  bool stopped_ = false;                         ///< as the ranks agreed
   double cpu_left_out_s_ = 0;  ///< of the process, before, in the warm-up and during evaluations
 };
 

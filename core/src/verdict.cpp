@@ -35,11 +35,15 @@ Stage busiest_stage(const RunMeasurements& measured) {
   return busiest;
 }
 
-/// The rank whose own input came latest; this one if it is alone.
-std::int32_t slowest_rank(const RunMeasurements& measured) {
+/// How long the run waited for input: for that of the rank which waited longest.
+struct InputWait {
+  std::int32_t rank = 0;
+  double s = 0;
+};
+InputWait input_wait(const RunMeasurements& measured) {
   const auto slowest = std::ranges::max_element(measured.ranks, {}, &RankSummary::input_wait_s);
-  if (slowest == measured.ranks.end()) return measured.rank;
-  return static_cast<std::int32_t>(slowest - measured.ranks.begin());
+  if (slowest == measured.ranks.end()) return {measured.rank, measured.throughput.input_wait_s};
+  return {static_cast<std::int32_t>(slowest - measured.ranks.begin()), slowest->input_wait_s};
 }
 
 }  // namespace
@@ -52,7 +56,9 @@ Verdict verdict_of(const RunMeasurements& measured) {
                    std::to_string(measured.warmup_steps) + " steps";
     return verdict;
   }
-  verdict.is_input_bound = throughput.input_bound_percent > kInputBoundPercent;
+  const InputWait wait = input_wait(measured);
+  const double wait_percent = 100 * wait.s / throughput.wall_s;
+  verdict.is_input_bound = wait_percent > kInputBoundPercent;
 
   const InputTimes& input = measured.input;
   double work_s = seconds(input.read) + seconds(input.turn) + seconds(input.batching);
@@ -61,23 +67,23 @@ Verdict verdict_of(const RunMeasurements& measured) {
   const double all_s = std::max(work_s + idle_s, 1e-9);
 
   if (!verdict.is_input_bound) {
-    verdict.text = "not input-bound: the device waited for input for " +
-                   fixed(throughput.input_bound_percent, 1) +
+    verdict.text = "not input-bound: the device waited for input for " + fixed(wait_percent, 1) +
                    " % of the measured time, and the input workers had nothing to do for " +
                    fixed(100 * idle_s / all_s, 0) + " % of theirs";
     return verdict;
   }
 
-  verdict.text = "input-bound: for " + fixed(throughput.input_bound_percent, 0) +
+  const double headspace =
+      static_cast<double>(throughput.samples) / std::max(throughput.wall_s - wait.s, 1e-9);
+  verdict.text = "input-bound: for " + fixed(wait_percent, 0) +
                  " % of the measured time the device waited for input; without that wait it would "
                  "train " +
-                 rate(throughput.headspace_images_per_s) + " instead of " +
-                 rate(throughput.images_per_s) + ". ";
-  if (const std::int32_t slowest = slowest_rank(measured); slowest != measured.rank) {
-    verdict.limiting_stage = "rank " + std::to_string(slowest);
-    verdict.text += "Rank " + std::to_string(slowest) +
-                    " waited longest for its own input, and the others for it: its result.json has "
-                    "its stages";
+                 rate(headspace) + " instead of " + rate(throughput.images_per_s) + ". ";
+  if (wait.rank != measured.rank) {
+    const std::string rank = "rank " + std::to_string(wait.rank);
+    verdict.limiting_stage = rank;
+    verdict.text += "That was " + rank + ", for which the others waited: rank-" +
+                    std::to_string(wait.rank) + "/result.json has its stages";
     return verdict;
   }
   if (input.samples == 0) {
@@ -123,14 +129,29 @@ std::string summary_text(const RunMeasurements& measured, const BadSampleAccount
         << fixed(ms.p99, 2) << ")\n"
         << "time        input wait " << fixed(throughput.input_bound_percent, 1) << " %, submit "
         << fixed(100 * throughput.submit_s / throughput.wall_s, 1) << " %, device wait "
-        << fixed(100 * throughput.device_wait_s / throughput.wall_s, 1) << " %; first batch after "
-        << human_time(measured.time_to_first_batch_s) << "; peak memory "
+        << fixed(100 * throughput.device_wait_s / throughput.wall_s, 1) << " %"
+        << (measured.ranks.empty()
+                ? ""
+                : ", of which " + fixed(100 * throughput.rank_wait_s / throughput.wall_s, 1) +
+                      " % for other ranks")
+        << "; first batch after " << human_time(measured.time_to_first_batch_s) << "; peak memory "
         << measured.peak_memory_bytes / (1 << 20) << " MiB\n";
   }
   if (!account.all().empty()) {
     out << "bad samples " << account.all().size() << " (" << name_of(account.policy()) << "):\n";
     for (const BadSample& bad : account.all()) {
       out << "  epoch " << bad.epoch + 1 << ": " << bad.reason << "\n";
+    }
+  }
+  for (std::size_t rank = 0; rank < measured.ranks.size(); ++rank) {
+    const RankSummary& each = measured.ranks[rank];
+    if (each.bad_samples > 0 && std::cmp_not_equal(rank, measured.rank)) {
+      out << "bad samples of rank " << rank << ": " << each.bad_samples << ", told in rank-" << rank
+          << "/result.json\n";
+    }
+    if (each.left_out > 0) {
+      out << "left out    by rank " << rank << ": " << with_commas(each.left_out)
+          << " samples, as other ranks had no more in their shards\n";
     }
   }
   for (const std::string& warning : notes.warnings()) out << "warning     " << warning << "\n";

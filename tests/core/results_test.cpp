@@ -53,6 +53,21 @@ class ResultTest : public testing::Test {
   RunMeasurements measured;
 };
 
+TEST_F(ResultTest, EachRankOfSeveralHasItsNumbers) {
+  EXPECT_FALSE(result().contains("ranks"));
+  measured.rank = 1;
+  measured.throughput.rank_wait_s = 0.25;
+  measured.ranks = {{.input_wait_s = 1.5, .images = 64}, {.rank_wait_s = 0.25, .bad_samples = 2}};
+  const Json json = result();
+  EXPECT_EQ(json["rank"], 1);
+  EXPECT_EQ(json["throughput"]["rank_wait_s"], 0.25);
+  ASSERT_EQ(json["ranks"].size(), 2);
+  EXPECT_EQ(json["ranks"][0]["input_wait_s"], 1.5);
+  EXPECT_EQ(json["ranks"][0]["images"], 64);
+  EXPECT_EQ(json["ranks"][1]["rank_wait_s"], 0.25);
+  EXPECT_EQ(json["ranks"][1]["bad_samples"], 2);
+}
+
 TEST_F(ResultTest, CrossEntropyStandsBesideALossThatHasAPenalty) {
   measured.last_epoch = kWithPenalty;
   measured.evaluations = {{.epochs_trained = 1, .sums = kWithout, .wall_s = 1}};

@@ -67,6 +67,37 @@ TEST(VerdictTest, FivePercentOfWaitingAreAllowed) {
               StartsWith("not input-bound: the device waited for input for 5.0 %"));
 }
 
+TEST(VerdictTest, TheRankThatWaitedLongestIsWhatTheOthersWaitedFor) {
+  RunMeasurements run = measured(0);
+  run.input.samples = 500;
+  run.ranks = {{.input_wait_s = 0}, {.input_wait_s = 5}, {.input_wait_s = 2}};
+  Verdict verdict = verdict_of(run);
+  EXPECT_TRUE(verdict.is_input_bound) << "though this rank never waited for its own";
+  EXPECT_EQ(verdict.limiting_stage, "rank 1");
+  EXPECT_EQ(verdict.text,
+            "input-bound: for 50 % of the measured time the device waited for input; without that "
+            "wait it would train 200 images/s instead of 100 images/s. That was rank 1, for which "
+            "the others waited: rank-1/result.json has its stages");
+  run.rank = 1;
+  run.throughput.input_wait_s = 5;
+  EXPECT_EQ(verdict_of(run).limiting_stage, "transform/decode") << "as that rank itself says";
+  run.ranks = {{.input_wait_s = 0.2}, {.input_wait_s = 0.1}};
+  verdict = verdict_of(run);
+  EXPECT_FALSE(verdict.is_input_bound);
+}
+
+TEST(SummaryTest, RanksTellWhatTheyLost) {
+  RunMeasurements run = measured(0);
+  run.throughput.device_wait_s = 5;
+  run.throughput.rank_wait_s = 1;
+  run.ranks = {{.left_out = 1234}, {.bad_samples = 3}};
+  const std::string text =
+      summary_text(run, BadSampleAccount(BadSamplePolicy::kSkip, 10), Notes(), "result.json");
+  EXPECT_THAT(text, HasSubstr("device wait 50.0 %, of which 10.0 % for other ranks;"));
+  EXPECT_THAT(text, HasSubstr("bad samples of rank 1: 3, told in rank-1/result.json\n"));
+  EXPECT_THAT(text, HasSubstr("left out    by rank 0: 1,234 samples, as other ranks had no more"));
+}
+
 TEST(VerdictTest, ARunWithinItsWarmUpHasNoVerdict) {
   RunMeasurements run;
   run.warmup_steps = 10;

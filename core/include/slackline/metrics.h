@@ -15,7 +15,9 @@ namespace slackline {
 struct StepTimes {
   std::chrono::nanoseconds input_wait{};   ///< until the batch was there
   std::chrono::nanoseconds submit{};       ///< host work: enqueueing the step, and bookkeeping
-  std::chrono::nanoseconds device_wait{};  ///< until the device was not too far behind
+  std::chrono::nanoseconds device_wait{};  ///< until the device was not too far behind, and before
+                                           ///< that until other ranks had their input, too
+  std::chrono::nanoseconds rank_wait{};    ///< the part of device_wait for other ranks' input
 
   [[nodiscard]] std::chrono::nanoseconds total() const { return input_wait + submit + device_wait; }
 };
@@ -54,6 +56,7 @@ struct Throughput {
   double input_wait_s = 0;
   double submit_s = 0;
   double device_wait_s = 0;
+  double rank_wait_s = 0;             ///< the part of device_wait_s for other ranks' input
   double images_per_s = 0;            ///< samples / wall_s
   double headspace_images_per_s = 0;  ///< samples / (wall_s - input_wait_s): were input free
   double input_bound_percent = 0;     ///< input_wait_s of wall_s
