@@ -111,8 +111,7 @@ TEST_F(RanksTest, TheProgramStartsEachRankAndTheFirstTellsWhatAllDid) {
   EXPECT_EQ(ended.output.find("verdict", first + 1), std::string::npos) << ended.output;
 }
 
-TEST_F(RanksTest, RanksReadShardsThatCoverTheData) {
-  // Without a remainder, the samples of an epoch are those of one process, in another order.
+TEST_F(RanksTest, TogetherRanksReadWhatOneProcessReadsInAnotherOrder) {
   const std::vector<std::string> settings = {"run.epochs=1", "input.drop_remainder=false",
                                              "eval.every_epochs=0", "run.warmup_steps=0"};
   ASSERT_EQ(run("two", settings).exit_code, 0);
@@ -229,6 +228,19 @@ TEST_F(RanksTest, RanksWithOtherConfigurationsAreRefused) {
   EXPECT_EQ(first.exit_code, 78) << first.output;
   EXPECT_EQ(second.exit_code, 78) << second.output;
   EXPECT_THAT(first.output, HasSubstr("configuration"));
+}
+
+TEST_F(RanksTest, WhatFailsAtTheFirstRankBeforeTheTrainingIsToldByTheOther) {
+  const std::vector<std::string> settings = {"run.steps=3", "run.warmup_steps=0",
+                                             "eval.every_epochs=0"};
+  ASSERT_EQ(run("once", settings).exit_code, 0);
+  const Ended again = run("once", settings);
+  EXPECT_THAT(again.exit_code, AnyOf(78, 70));
+  const std::string reason = "holds the results of a run already";
+  const std::size_t first = again.output.find(reason);
+  ASSERT_NE(first, std::string::npos) << again.output;
+  EXPECT_NE(again.output.find(reason, first + 1), std::string::npos) << again.output;
+  EXPECT_THAT(again.output, HasSubstr("aborted: "));
 }
 
 TEST_F(RanksTest, WhatCannotWorkIsToldBeforeAnyRankIsStarted) {

@@ -462,6 +462,16 @@ TEST_F(RunTest, ADamagedCheckpointIsSetAsideAndTheOneBeforeTaken) {
   EXPECT_FALSE(fs::exists(newest));
 }
 
+TEST_F(RunTest, AProcessThatIsNoneOfTheRanksIsRefused) {
+  try {
+    run_toml(kDigits, {"strategy={plugin='multi_worker',processes=4}"});
+    FAIL();
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("wants 4 processes, and this is none of them"));
+    EXPECT_THAT(error.what(), HasSubstr("run.toml")) << "where it says so";
+  }
+}
+
 TEST_F(RunTest, CheckpointsComeBySteps) {
   run_toml(kDigits, {"checkpoint={every_steps=4,keep=10}"}, "steps");
   EXPECT_EQ(checkpoint_files(dir_ / "steps"),
