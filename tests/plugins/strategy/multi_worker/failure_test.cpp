@@ -21,7 +21,7 @@ class FailureTest : public testing_support::WorkersTest {
 
 TEST_F(FailureTest, AnErrorInARanksStepEndsAllWithItsReason) {
   for (int i = 0; i < 3; ++i) {
-    start(i, 3, {}, i == 1 ? Words{"steps=2", "bad", "submit", "finish"} : Words{"steps=20"});
+    start(i, 3, {}, i == 1 ? Words{"steps=1", "bad", "submit", "finish"} : Words{"steps=20"});
   }
   EXPECT_EQ(rank(1).end(), 5) << rank(1).output();
   const std::string reason = rank(1).last_line().substr(std::string("data: ").size());

@@ -31,7 +31,7 @@ inline ModelSpec made_up_spec() {
           .num_classes = kClasses,
           .seed = 3,
           .device = {},
-          .optimizer = {.weight_decay = 1e-4f, .momentum = 0.9f},
+          .optimizer = {.momentum = 0.9f},
           .cpu_threads = 1};
 }
 
