@@ -253,7 +253,8 @@ void Training::one_step(StepBatches& step, StepTimes times, StepsInFlight& in_fl
       .rule = {.learning_rate = learning_rate_.at(
                    {.step = state_.steps,
                     .epoch = state_.epoch,
-                    .batch_in_epoch = static_cast<std::uint64_t>(state_.batch_in_epoch)})}};
+                    .batch_in_epoch = static_cast<std::uint64_t>(state_.batch_in_epoch)}),
+               .step = state_.steps}};
   unfinished_.push_back({.step = state_.steps,
                          .epoch = state_.epoch,
                          .times = {},
