@@ -56,8 +56,8 @@ void DeviceNet::make_batch() {
 }
 
 void DeviceNet::train() {
-  trainer_.train({images_.data(), labels_.data(), options_.batch}, options_.batch, 0.01f,
-                 *sums_.data());
+  trainer_.train({images_.data(), labels_.data(), options_.batch}, options_.batch,
+                 {.learning_rate = 0.01f}, *sums_.data());
 }
 
 StepSums DeviceNet::finish() {

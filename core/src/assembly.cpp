@@ -158,13 +158,15 @@ void Assembly::build_replicas(const Config& config, Errors& errors) {
     return;
   }
   try {
-    strategy->build(*models_, {.image = config.input.shape(),
-                               .max_batch_size = config.input.batch_size / devices,
-                               .num_classes = config.input.num_classes,
-                               .seed = static_cast<std::uint64_t>(config.run.seed),
-                               .device = {},
-                               .optimizer = optimizer_spec(config.optimizer),
-                               .cpu_threads = usable_cpus()});
+    strategy->build(*models_,
+                    {.image = config.input.shape(),
+                     .max_batch_size = config.input.batch_size / devices,
+                     .num_classes = config.input.num_classes,
+                     .seed = static_cast<std::uint64_t>(config.run.seed),
+                     .device = {},
+                     .optimizer = optimizer_spec(config.optimizer),
+                     .cpu_threads = usable_cpus(),
+                     .learning_rates = rate_table(config.optimizer, config.run, config.input)});
   } catch (const ConfigError& error) {
     errors.add("model", error);
   }

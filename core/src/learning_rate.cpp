@@ -34,6 +34,15 @@ std::string needs_epochs_for(const OptimizerOptions& optimizer, const RunOptions
   return {};
 }
 
+/// Of a table: 256 MiB.
+constexpr std::int64_t kMostRates = std::int64_t{1} << 26;
+
+/// Up to the first one that stays; none behind the end of the run.
+double table_size(const LearningRate& rates, const RunOptions& run) {
+  const double size = rates.constant_from() + 1;
+  return run.steps > 0 ? std::min(size, static_cast<double>(run.steps)) : size;
+}
+
 void check_boundaries(const OptimizerOptions& optimizer, std::vector<ConfigError>& problems) {
   const std::vector<double>& boundaries = optimizer.boundaries;
   if (optimizer.factors.size() != boundaries.size()) {
@@ -49,14 +58,10 @@ void check_boundaries(const OptimizerOptions& optimizer, std::vector<ConfigError
   }
 }
 
-}  // namespace
-
-std::vector<ConfigError> schedule_problems(const OptimizerOptions& optimizer, const RunOptions& run,
-                                           const InputOptions& input) {
-  std::vector<ConfigError> problems;
-  if (optimizer.schedule == Schedule::kStep) check_boundaries(optimizer, problems);
+void check_epochs(const OptimizerOptions& optimizer, const RunOptions& run,
+                  const InputOptions& input, std::vector<ConfigError>& problems) {
   const std::string reason = needs_epochs_for(optimizer, run);
-  if (reason.empty()) return problems;
+  if (reason.empty()) return;
   const bool counts_whole_steps =
       optimizer.schedule != Schedule::kStep || optimizer.schedule_mode == ScheduleMode::kTensor;
   if (optimizer.images_per_epoch == 0) {
@@ -70,7 +75,39 @@ std::vector<ConfigError> schedule_problems(const OptimizerOptions& optimizer, co
                                " images has no whole step of [input] batch_size ", input.batch_size,
                                ", and this schedule counts those"));
   }
+}
+
+}  // namespace
+
+std::vector<ConfigError> schedule_problems(const OptimizerOptions& optimizer, const RunOptions& run,
+                                           const InputOptions& input) {
+  std::vector<ConfigError> problems;
+  if (optimizer.schedule == Schedule::kStep) check_boundaries(optimizer, problems);
+  check_epochs(optimizer, run, input, problems);
+  if (problems.empty() && optimizer.schedule_mode == ScheduleMode::kTensor) {
+    const double size = table_size(LearningRate(optimizer, run, input), run);
+    if (size > static_cast<double>(kMostRates)) {
+      problems.emplace_back(
+          "schedule_mode",
+          text(
+              "\"tensor\" makes a table of the rates until they stay or the run ends, and it would "
+              "have ",
+              size, " of them, above ", kMostRates, ": use \"callback\""));
+    }
+  }
   return problems;
+}
+
+std::vector<float> rate_table(const OptimizerOptions& optimizer, const RunOptions& run,
+                              const InputOptions& input) {
+  if (optimizer.schedule_mode != ScheduleMode::kTensor) return {};
+  if (!schedule_problems(optimizer, run, input).empty()) return {};
+  const LearningRate rates(optimizer, run, input);
+  std::vector<float> table(static_cast<std::size_t>(table_size(rates, run)));
+  for (std::size_t step = 0; step < table.size(); ++step) {
+    table[step] = rates.at({.step = step, .epoch = 0, .batch_in_epoch = 0});
+  }
+  return table;
 }
 
 bool depends_on_run_length(const OptimizerOptions& optimizer) {
@@ -128,11 +165,31 @@ double LearningRate::by_step(double step) const {
   return rate;
 }
 
+double LearningRate::constant_from() const {
+  switch (options_.schedule) {
+    case Schedule::kStep: {
+      const double last = options_.boundaries.empty() ? 0 : options_.boundaries.back();
+      return std::ceil(std::max(warmup_steps_, last * steps_an_epoch_ + 1));
+    }
+    case Schedule::kCosine:
+    case Schedule::kPolynomial:
+      return std::ceil(warmup_steps_ + decay_steps()) + 1;  // whatever the sum was rounded to
+    case Schedule::kConstant:
+      break;
+  }
+  return 0;
+}
+
+/// The polynomial's end is one step behind the cosine's.
+double LearningRate::decay_steps() const {
+  const double steps = total_steps_ - warmup_steps_;
+  return std::max(options_.schedule == Schedule::kPolynomial ? steps + 1 : steps, 1.0);
+}
+
 double LearningRate::cosine(double step) const {
   if (step < warmup_steps_) return rate_ * step / warmup_steps_;
   const double end = options_.final_factor * rate_;
-  const double decay_steps = std::max(total_steps_ - warmup_steps_, 1.0);
-  const double done = std::min((step - warmup_steps_) / decay_steps, 1.0);
+  const double done = std::min((step - warmup_steps_) / decay_steps(), 1.0);
   return end + (rate_ - end) * (1 + std::cos(std::numbers::pi * done)) / 2;
 }
 
@@ -140,8 +197,7 @@ double LearningRate::cosine(double step) const {
 double LearningRate::polynomial(double step) const {
   if (warmup_steps_ > 0 && step <= warmup_steps_) return rate_ * step / warmup_steps_;
   const double end = options_.final_factor * rate_;
-  const double decay_steps = std::max(total_steps_ - warmup_steps_ + 1, 1.0);
-  const double done = std::min((step - warmup_steps_) / decay_steps, 1.0);
+  const double done = std::min((step - warmup_steps_) / decay_steps(), 1.0);
   return end + (rate_ - end) * std::pow(1 - done, options_.power);
 }
 

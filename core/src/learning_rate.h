@@ -22,6 +22,11 @@ struct StepPlace {
                                                          const RunOptions& run,
                                                          const InputOptions& input);
 
+/// The rates of the steps 0, 1, ..., for ModelSpec::learning_rates, until they change no more or
+/// the run ends. Empty if schedule_mode is not "tensor", and with schedule_problems().
+[[nodiscard]] std::vector<float> rate_table(const OptimizerOptions& optimizer,
+                                            const RunOptions& run, const InputOptions& input);
+
 /// Whether the rates depend on how long [run] says that the run is.
 [[nodiscard]] bool depends_on_run_length(const OptimizerOptions& optimizer);
 
@@ -52,11 +57,16 @@ class LearningRate {
   /// `rate` of the formulas above: learning_rate, with learning_rate_batch counted in.
   [[nodiscard]] double base() const { return rate_; }
 
+  /// A step from which on the rate stays, if it depends on the step alone: as with all schedules if
+  /// schedule_mode is "tensor".
+  [[nodiscard]] double constant_from() const;
+
   [[nodiscard]] bool is_constant() const { return options_.schedule == Schedule::kConstant; }
 
  private:
   [[nodiscard]] double by_epoch(double epoch) const;
   [[nodiscard]] double by_step(double step) const;
+  [[nodiscard]] double decay_steps() const;  ///< of cosine and polynomial, behind the warm-up
   [[nodiscard]] double cosine(double step) const;
   [[nodiscard]] double polynomial(double step) const;
 

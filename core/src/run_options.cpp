@@ -125,8 +125,9 @@ OptionTable<OptimizerOptions> OptimizerOptions::table() {
              "each boundary, along half a cosine, or along a power of what is left of the run"),
       choice("schedule_mode", &OptimizerOptions::schedule_mode,
              {{"callback", ScheduleMode::kCallback}, {"tensor", ScheduleMode::kTensor}},
-             "with schedule = step: boundaries in fractions of epochs, as the Keras callback of "
-             "tensorflow/models counts; or in whole steps, as its use_tensor_lr does"),
+             "callback: the rate comes with each step, and schedule = step counts fractions of "
+             "epochs, as the Keras callback of tensorflow/models; tensor: a GPU looks the rate up "
+             "in a table, and schedule = step counts whole steps, as with its use_tensor_lr"),
       option("images_per_epoch", &OptimizerOptions::images_per_epoch,
              "training images of an epoch, which schedules in epochs need; 0 means unknown")
           .range(std::int64_t{0}, std::int64_t{1'000'000'000'000})

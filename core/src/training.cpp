@@ -300,7 +300,8 @@ void Training::one_step(StepBatches& step, const CommonStep& common, StepTimes t
       .rule = {.learning_rate = learning_rate_.at(
                    {.step = state_.steps,
                     .epoch = state_.epoch,
-                    .batch_in_epoch = static_cast<std::uint64_t>(state_.batch_in_epoch)})},
+                    .batch_in_epoch = static_cast<std::uint64_t>(state_.batch_in_epoch)}),
+               .step = state_.steps},
       .samples = common.samples};
   unfinished_.push_back({.step = state_.steps,
                          .epoch = state_.epoch,

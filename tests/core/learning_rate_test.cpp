@@ -2,6 +2,7 @@
 
 #include "learning_rate.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -37,6 +38,15 @@ class ScheduleTest : public testing::Test {
   [[nodiscard]] float at_epoch(std::uint32_t epoch, std::uint64_t batch) const {
     return LearningRate(optimizer, run, input)
         .at({.step = 0, .epoch = epoch, .batch_in_epoch = batch});
+  }
+  [[nodiscard]] std::vector<float> table() const { return rate_table(optimizer, run, input); }
+  /// Also behind its end, where its last rate stays.
+  void expect_the_table_has_all_rates() const {
+    const std::vector<float> rates = table();
+    ASSERT_FALSE(rates.empty());
+    for (std::uint64_t step = 0; step < 2 * rates.size() + 1000; ++step) {
+      ASSERT_EQ(rates[std::min<std::size_t>(step, rates.size() - 1)], at_step(step)) << step;
+    }
   }
   /// "key: message" of each.
   [[nodiscard]] std::vector<std::string> problems() const {
@@ -240,6 +250,64 @@ TEST_F(ScheduleTest, AWarmUpLongerThanTheRunIsAllThereIs) {
     EXPECT_EQ(at_step(499), 0.998f);
     EXPECT_EQ(at_step(600), 0.0f);
   }
+}
+
+TEST_F(ScheduleTest, ATableHasTheBitsOfAllRatesUpToTheOneThatStays) {
+  optimizer.schedule_mode = ScheduleMode::kTensor;
+  optimizer.learning_rate = 0.3;
+  EXPECT_THAT(table(), ElementsAre(0.3f));
+  optimizer.images_per_epoch = 1000;  // of 31 steps
+  for (const double warmup : {0.0, 0.7, 5.0, 300.0}) {
+    optimizer.warmup_epochs = warmup;
+    for (const Schedule schedule : {Schedule::kStep, Schedule::kCosine, Schedule::kPolynomial}) {
+      SCOPED_TRACE(warmup);
+      optimizer.schedule = schedule;
+      run.epochs = 9;
+      optimizer.boundaries = {1.3, 7.77};
+      optimizer.factors = {0.5, 0.1};
+      expect_the_table_has_all_rates();
+      EXPECT_LT(table().size(), std::max(9.0, warmup) * 31 + 5);
+    }
+  }
+  optimizer.schedule = Schedule::kStep;
+  optimizer.warmup_epochs = 0;
+  optimizer.boundaries = optimizer.factors = {};
+  expect_the_table_has_all_rates();
+}
+
+TEST_F(ScheduleTest, UpstreamsTableEndsBehindItsLastBoundary) {
+  optimizer = imagenet(ScheduleMode::kTensor);
+  input.batch_size = 1024;
+  EXPECT_EQ(table().size(), 100'080 + 2);
+  EXPECT_EQ(table()[100'080], static_cast<float>(0.4 * 0.01));
+  EXPECT_EQ(table()[100'081], static_cast<float>(0.4 * 0.001));
+}
+
+TEST_F(ScheduleTest, ATableEndsWithTheRun) {
+  optimizer = imagenet(ScheduleMode::kTensor);
+  run.steps = 100;
+  ASSERT_EQ(table().size(), 100u);
+  EXPECT_EQ(table().back(), at_step(99));
+}
+
+TEST_F(ScheduleTest, RatesThatComeWithTheStepsHaveNoTable) {
+  for (const Schedule schedule : {Schedule::kConstant, Schedule::kStep, Schedule::kCosine}) {
+    optimizer = imagenet(ScheduleMode::kCallback);
+    optimizer.schedule = schedule;
+    EXPECT_THAT(table(), IsEmpty());
+  }
+}
+
+TEST_F(ScheduleTest, ATableThatNoMemoryHoldsIsRefused) {
+  optimizer = imagenet(ScheduleMode::kTensor);
+  optimizer.images_per_epoch = 1'000'000'000'000;
+  EXPECT_THAT(problems(),
+              ElementsAre("schedule_mode: \"tensor\" makes a table of the rates until they stay or "
+                          "the run ends, and it would have 2.5e+12 of them, above 67108864: use "
+                          "\"callback\""));
+  EXPECT_THAT(table(), IsEmpty());
+  optimizer.schedule_mode = ScheduleMode::kCallback;
+  EXPECT_THAT(problems(), IsEmpty());
 }
 
 TEST_F(ScheduleTest, WhatCountsInEpochsMustKnowHowLongOneIs) {

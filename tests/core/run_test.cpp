@@ -87,6 +87,13 @@ std::vector<std::string> operator+(std::vector<std::string> a, const std::vector
 
 class RunTest : public testing::Test {
  protected:
+  /// The tree's plugins, and those of tests/fixtures/checks.
+  static Registry& registry() {
+    static Registry registry({{SLACKLINE_TEST_PLUGIN_DIR, "build tree"},
+                              {SLACKLINE_TEST_BINARY_DIR "/fixtures/checks", "fixtures"}});
+    return registry;
+  }
+
   /// Runs this configuration with these --set arguments; results go to dir_/`name`.
   RunOutcome run_toml(std::string toml, const std::vector<std::string>& set = {},
                       const std::string& name = "run") {
@@ -101,7 +108,7 @@ class RunTest : public testing::Test {
 
   RunOutcome run_file(const fs::path& file, const std::vector<std::string>& set,
                       const std::string& name) {
-    const Config config = Config::load({file, set}, testing_support::test_registry());
+    const Config config = Config::load({file, set}, registry());
     RunControl control{.out = screen_,
                        .is_terminal = false,
                        .stop = stop_.get_token(),
@@ -113,8 +120,7 @@ class RunTest : public testing::Test {
   /// Goes on with the run `name`, with its own configuration and these --set arguments.
   RunOutcome resume(const std::string& name, const std::vector<std::string>& set = {},
                     bool anyway = false) {
-    const Config config =
-        Config::load({dir_ / name / "resolved.toml", set}, testing_support::test_registry());
+    const Config config = Config::load({dir_ / name / "resolved.toml", set}, registry());
     RunControl control{.out = screen_,
                        .is_terminal = false,
                        .stop = stop_.get_token(),
@@ -554,6 +560,22 @@ TEST_F(RunScheduleTest, EveryStepHasItsRateAndAResumedRunGoesOnWithThem) {
       EXPECT_EQ(rates(name), all) << mode << ", stopped after step " << stop;
     }
   }
+}
+
+TEST_F(RunScheduleTest, AModelKnowsTheRatesOfAllStepsBeforehandIfTheyDependOnTheStepAlone) {
+  // The model ends the run if a step is not the next one, or has not the rate of its place.
+  const auto told = [&](const std::string& run, const std::string& name) {
+    return result(run)["plugins"]["model/rate_check"]["reports"][name]["value"];
+  };
+  run_schedule("callback", {"model={plugin='rate_check'}"});
+  EXPECT_EQ(told("callback", "rates"), 0);
+  run_schedule("run",
+               {"model={plugin='rate_check'}", "optimizer.schedule_mode='tensor'", "run.steps=33"});
+  EXPECT_EQ(told("run", "rates"), 33);
+  EXPECT_EQ(told("run", "first_step"), 0);
+  resume("run", {"run.steps=0"});
+  EXPECT_EQ(told("run", "rates"), 47) << "none falls behind 2.25 epochs of 20 steps";
+  EXPECT_EQ(told("run", "first_step"), 33);
 }
 
 TEST_F(RunScheduleTest, TheStrategyGetsTheRateThatIsWritten) {

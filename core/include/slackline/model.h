@@ -54,6 +54,10 @@ struct ModelSpec {
   Device device;
   OptimizerSpec optimizer = {};
   std::int32_t cpu_threads = 1;  ///< that a replica on the CPU may compute with
+  /// Of the steps 0, 1, ... of the run; the last one stays. UpdateRule::learning_rate has the same
+  /// values: a model whose device can look them up need not hand them to it step by step. Empty if
+  /// they are not known beforehand.
+  std::vector<float> learning_rates = {};
 };
 
 /// Sums over the samples of a step, so that the sums of replicas and steps can be added.
@@ -77,6 +81,7 @@ struct StepSums {
 /// What changes from one update to the next.
 struct UpdateRule {
   float learning_rate = 0;
+  std::uint64_t step = 0;  ///< of the run, from 0; a resumed run counts on
 };
 
 /// Puts the sums over all replicas in place of a replica's gradients, while its model goes on.

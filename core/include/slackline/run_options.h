@@ -58,8 +58,9 @@ struct InputOptions {
 /// How the learning rate changes in the course of a run.
 enum class Schedule { kConstant, kStep, kCosine, kPolynomial };
 
-/// How the "step" schedule counts: fractions of epochs, as a Keras callback of tensorflow/models
-/// did, or whole steps, as its LearningRateSchedule did.
+/// Who knows the rate: the host, and a step brings it, as a Keras callback of tensorflow/models
+/// did; or the device, from the number of the step, as with its LearningRateSchedule. The "step"
+/// schedule counts fractions of epochs with the former and whole steps with the latter.
 enum class ScheduleMode { kCallback, kTensor };
 
 /// [optimizer]: how gradients change parameters, and the learning rate of each step.

@@ -107,6 +107,7 @@ class ResnetModel final : public Model {
             .optimizer = spec.optimizer,
             .loss_scale = initial_loss_scale(),
             .is_loss_scale_dynamic = is_dynamic,
+            .rate_table = spec.learning_rates,
             .policy = {.deterministic = options_.deterministic,
                        .tf32 = options_.tf32,
                        .runtime_compiled = false},  // seconds each, and none is needed
@@ -123,9 +124,9 @@ class ResnetModel final : public Model {
                         StepSums& sums) override {
     trainer_->forward_backward(on_device(batch), global_batch_size, sums);
   }
-  void update(const UpdateRule& rule) override { trainer_->update(rule.learning_rate); }
+  void update(const UpdateRule& rule) override { trainer_->update(rule); }
   void train(const ReplicaStep& step, StepSums& sums) override {
-    trainer_->train(on_device(*step.batch), step.global_batch_size, step.rule.learning_rate, sums);
+    trainer_->train(on_device(*step.batch), step.global_batch_size, step.rule, sums);
   }
   void evaluate(const Batch& batch, StepSums& sums) override {
     trainer_->evaluate(on_device(batch), sums);

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
-#include <cstring>
 #include <initializer_list>
 #include <utility>
 #include <variant>
@@ -93,13 +92,14 @@ Executor::Executor(Program program, const ExecutorSpec& spec, const cudnn::Targe
   per_sample_ = {runtime, batch};
   loss_scale_ = {runtime, 1};
   schedule_ = {runtime, 1};
-  staging_ = {runtime,
-              std::max(most_values * sizeof(float), std::max(trained_.bytes(), pieces_.bytes()))};
+  rate_table_ = {runtime, spec.rate_table.size()};
+  staging_ = {runtime, most_values * sizeof(float)};
 
   set<TrainedTensor>(trained_, layout_.trained);
   set<Piece>(pieces_, layout_.pieces);
   set<LossScale>(loss_scale_, std::array{LossScale{.scale = spec.loss_scale}});
   set<Schedule>(schedule_, std::array{Schedule{}});
+  if (has_rate_table()) set<float>(rate_table_, spec.rate_table);
   for (const DeviceBuffer<float>* array : {&values_, &gradients_, &velocities_, &statistics_}) {
     runtime.fill(array->data(), 0, array->bytes(), stream);
   }
@@ -113,8 +113,9 @@ Executor::Executor(Program program, const ExecutorSpec& spec, const cudnn::Targe
 
 template <class T>
 void Executor::set(DeviceBuffer<T>& buffer, std::span<const T> values) {
-  std::memcpy(staging_.data(), values.data(), values.size_bytes());
-  runtime_.copy(buffer.data(), staging_.data(), values.size_bytes(), stream_);
+  const slackline::cuda::PinnedBuffer<T> staged(runtime_, values.size());
+  std::ranges::copy(values, staged.data());
+  runtime_.copy(buffer.data(), staged.data(), staged.bytes(), stream_);
   runtime_.synchronize(stream_);
 }
 
@@ -207,6 +208,8 @@ ParameterArgs Executor::parameter_args() {
           .loss_scale = loss_scale_.data(),
           .is_dynamic = spec_.is_loss_scale_dynamic,
           .schedule = schedule_.data(),
+          .rate_table = rate_table_.data(),
+          .rate_table_size = static_cast<std::int64_t>(rate_table_.size()),
           .weight_decay = has_penalty ? static_cast<double>(optimizer.weight_decay) : 0,
           .penalty = penalty_.data()};
 }
@@ -226,15 +229,16 @@ void Executor::make_update_actions() {
              .call = [precision, args](cudaStream_t stream) {
                gather_gradients(precision, args, stream);
              }};
-  update_ = {.name = "update",
-             .reads = existing({gradients_.range(), values_.range(), velocities_.range(),
-                                trained_.range(), pieces_.range(), schedule_.range()}),
-             .writes = existing({values_.range(), velocities_.range(), copies_.range(),
-                                 piece_sums_.range(), rates_.range(), loss_scale_.range(),
-                                 schedule_.range(), penalty_.range()}),
-             .call = [precision, args](cudaStream_t stream) {
-               net::cuda::update(precision, args, stream);
-             }};
+  update_ = {
+      .name = "update",
+      .reads = existing({gradients_.range(), values_.range(), velocities_.range(), trained_.range(),
+                         pieces_.range(), schedule_.range(), rate_table_.range()}),
+      .writes =
+          existing({values_.range(), velocities_.range(), copies_.range(), piece_sums_.range(),
+                    rates_.range(), loss_scale_.range(), schedule_.range(), penalty_.range()}),
+      .call = [precision, args](cudaStream_t stream) {
+        net::cuda::update(precision, args, stream);
+      }};
   refresh_ = {.name = "refresh",
               .reads = existing({values_.range(), trained_.range(), pieces_.range()}),
               .writes = existing({copies_.range(), piece_sums_.range(), penalty_.range()}),

@@ -7,15 +7,15 @@ Trainer::Trainer(Executor& executor, Launch launch, Runtime& runtime, cudaStream
       launch_(launch),
       runtime_(runtime),
       stream_(stream),
-      rates_(runtime, kRatesInFlight),
-      in_flight_(kRatesInFlight) {
-  for (RateInFlight& each : in_flight_) each.copied = slackline::cuda::make_event(runtime);
+      schedules_(runtime, kInFlight),
+      in_flight_(kInFlight) {
+  for (InFlight& each : in_flight_) each.copied = slackline::cuda::make_event(runtime);
 }
 
-void Trainer::train(const DeviceBatch& batch, std::int32_t global_batch_size, float rate,
-                    StepSums& sums) {
+void Trainer::train(const DeviceBatch& batch, std::int32_t global_batch_size,
+                    const UpdateRule& rule, StepSums& sums) {
   executor_.ingest(batch);
-  write_rate(rate);
+  write_schedule(rule);
   run(Part::kTrain, batch.size, global_batch_size);
   copy_sums(sums);
 }
@@ -27,8 +27,8 @@ void Trainer::forward_backward(const DeviceBatch& batch, std::int32_t global_bat
   copy_sums(sums);
 }
 
-void Trainer::update(float rate) {
-  write_rate(rate);
+void Trainer::update(const UpdateRule& rule) {
+  write_schedule(rule);
   run(Part::kUpdate, 0, 0);
 }
 
@@ -60,20 +60,25 @@ void Trainer::enqueue(Part part, std::int32_t size, std::int32_t global_batch_si
   if (part == Part::kTrain || part == Part::kUpdate) executor_.update();
 }
 
-/// As upstream's callback: a small copy from the host at the start of a step, if it has changed.
-void Trainer::write_rate(float rate) {
-  if (rate == written_rate_) return;
-  written_rate_ = rate;
-  RateInFlight& slot = in_flight_[next_rate_];
+/// Without a table, as upstream's callback: a small copy from the host at the start of a step, if
+/// the rate has changed. With one, only where steps do not follow each other.
+void Trainer::write_schedule(const UpdateRule& rule) {
+  const bool is_known =
+      last_rule_.has_value() &&
+      (executor_.has_rate_table() ? rule.step == last_rule_->step + 1
+                                  : rule.learning_rate == last_rule_->learning_rate);
+  last_rule_ = rule;
+  if (is_known) return;
+  InFlight& slot = in_flight_[next_slot_];
   if (slot.is_used && !runtime_.is_done(slot.copied.get())) {
     runtime_.synchronize(slot.copied.get());
   }
-  float* const from = rates_.data() + next_rate_;
-  *from = rate;
-  runtime_.copy(&executor_.schedule()->rate, from, sizeof(float), stream_);
+  Schedule* const from = schedules_.data() + next_slot_;
+  *from = {.rate = rule.learning_rate, .step = static_cast<std::int64_t>(rule.step)};
+  runtime_.copy(executor_.schedule(), from, sizeof(Schedule), stream_);
   runtime_.record(slot.copied.get(), stream_);
   slot.is_used = true;
-  next_rate_ = (next_rate_ + 1) % kRatesInFlight;
+  next_slot_ = (next_slot_ + 1) % kInFlight;
 }
 
 void Trainer::copy_sums(StepSums& sums) {

@@ -40,7 +40,8 @@ struct ExecutorSpec {
   OptimizerSpec optimizer = {};
   float loss_scale = 1;  ///< to begin with
   bool is_loss_scale_dynamic = false;
-  cudnn::Policy policy = {};  ///< what engines of cuDNN may be
+  std::vector<float> rate_table = {};  ///< as ModelSpec::learning_rates
+  cudnn::Policy policy = {};           ///< what engines of cuDNN may be
   /// Which engines were measured to be fastest; must outlive the executor. On a device, what is not
   /// in it is measured and put into it. Null: cuDNN's first suggestion is taken.
   cudnn::PlanCache* plan_cache = nullptr;
@@ -76,7 +77,7 @@ class Executor {
   /// The rest of the forward pass, and in training the backward pass, on the first `size` samples
   /// of what was taken over. With gradients as Model::forward_backward() says.
   void run(Mode mode, std::int32_t size, std::int32_t global_batch_size);
-  /// Applies the gradients with schedule()'s rate.
+  /// Applies the gradients, with the rate that has_rate_table() or else schedule() says.
   void update();
 
   [[nodiscard]] std::span<float> values() { return values_.span(); }
@@ -85,6 +86,9 @@ class Executor {
   [[nodiscard]] std::span<float> statistics() { return statistics_.span(); }
   [[nodiscard]] StepSums* sums() { return sums_.data(); }
   [[nodiscard]] LossScale* loss_scale() { return loss_scale_.data(); }
+  /// Whether a rate is that of schedule()->step, which update() counts on; else it is
+  /// schedule()->rate.
+  [[nodiscard]] bool has_rate_table() const { return rate_table_.size() > 0; }
   [[nodiscard]] Schedule* schedule() { return schedule_.data(); }
 
   /// Parameters and statistics as before training: initial_values(). Waits for the stream.
@@ -163,7 +167,7 @@ class Executor {
   DeviceBuffer<TrainedTensor> trained_;
   DeviceBuffer<Piece> pieces_;
   DeviceBuffer<double> piece_sums_, penalty_;
-  DeviceBuffer<float> rates_;
+  DeviceBuffer<float> rates_, rate_table_;
   DeviceBuffer<std::int32_t> labels_;
   DeviceBuffer<StepSums> sums_, per_sample_;
   DeviceBuffer<LossScale> loss_scale_;

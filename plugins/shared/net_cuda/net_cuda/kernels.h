@@ -153,11 +153,11 @@ struct Piece {
 };
 inline constexpr std::int64_t kPieceValues = std::int64_t{1} << 14;
 
-/// The learning rate of this update, where the kernels find it.
+/// Where the kernels find the learning rate.
 struct Schedule {
   float rate = 0;
   std::int32_t padding = 0;
-  std::int64_t step = 0;  ///< updates so far, with skipped ones
+  std::int64_t step = 0;  ///< the next update's, counted on with skipped ones
 };
 
 struct ParameterArgs {
@@ -176,18 +176,18 @@ struct ParameterArgs {
   LossScale* loss_scale;  ///< `scale` above 0
   bool is_dynamic;        ///< loss scale: halve and skip on what is not finite, double after 2000
   Schedule* schedule;
+  const float* rate_table = nullptr;  ///< by step, the last one for all behind it, which the update
+                                      ///< puts into schedule->rate; or null: it is there
+  std::int64_t rate_table_size = 0;
   double weight_decay;  ///< of the penalty: weight_decay * sum of w^2
   double* penalty;      ///< of the values after the update; or null
 };
 /// After the backward pass: `gradients` of kernels = raw, and all are multiplied by 1 / loss scale.
 void gather_gradients(Precision precision, const ParameterArgs& args, cudaStream_t stream);
-/// The update with `schedule->rate`, in SGD with the bits of nn::sgd_momentum(), unless a dynamic
+/// The update with the step's rate, in SGD with the bits of nn::sgd_momentum(), unless a dynamic
 /// loss scale finds a gradient that is not finite: then nothing but the loss scale and the step
 /// changes. Writes copies and penalty, too.
 void update(Precision precision, const ParameterArgs& args, cudaStream_t stream);
 /// copies and penalty from values, as after an update: for new values.
 void refresh(Precision precision, const ParameterArgs& args, cudaStream_t stream);
-/// schedule->rate = table[min(schedule->step, size - 1)].
-void look_up_rate(const float* table, std::int64_t size, Schedule* schedule, cudaStream_t stream);
-
 }  // namespace slackline::net::cuda

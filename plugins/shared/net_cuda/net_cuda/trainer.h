@@ -22,9 +22,9 @@ enum class Launch : std::uint8_t {
 
 /// Whole steps on an Executor: batches in, sums out, with the learning rate on its way.
 ///
-/// A step is: the batch is taken over, the rate is written if it has changed, then forward pass,
-/// backward pass and update; and the sums are copied out. Only the middle is in the graph, as it
-/// alone is the same for every step.
+/// A step is: the batch is taken over, the schedule is written if the device does not know the
+/// rate, then forward pass, backward pass and update; and the sums are copied out. Only the middle
+/// is in the graph, as it alone is the same for every step.
 ///
 /// Threads    one caller at a time.
 /// Errors     as Executor.
@@ -35,11 +35,12 @@ class Trainer {
 
   // All of these return once enqueued; `sums` is in pinned memory.
 
-  void train(const DeviceBatch& batch, std::int32_t global_batch_size, float rate, StepSums& sums);
+  void train(const DeviceBatch& batch, std::int32_t global_batch_size, const UpdateRule& rule,
+             StepSums& sums);
   void evaluate(const DeviceBatch& batch, StepSums& sums);
   /// train() in two parts, between which gradients may be reduced.
   void forward_backward(const DeviceBatch& batch, std::int32_t global_batch_size, StepSums& sums);
-  void update(float rate);
+  void update(const UpdateRule& rule);
 
  private:
   /// What a step's graph does.
@@ -48,7 +49,7 @@ class Trainer {
 
   void run(Part part, std::int32_t size, std::int32_t global_batch_size);
   void enqueue(Part part, std::int32_t size, std::int32_t global_batch_size);
-  void write_rate(float rate);
+  void write_schedule(const UpdateRule& rule);
   void copy_sums(StepSums& sums);
 
   Executor& executor_;
@@ -56,16 +57,16 @@ class Trainer {
   Runtime& runtime_;
   const cudaStream_t stream_;
 
-  /// Rates on their way to the device: more than steps can be in flight.
-  static constexpr std::size_t kRatesInFlight = 256;
-  struct RateInFlight {
+  /// Schedules on their way to the device: more than steps can be in flight.
+  static constexpr std::size_t kInFlight = 256;
+  struct InFlight {
     slackline::cuda::Event copied;
     bool is_used = false;
   };
-  slackline::cuda::PinnedBuffer<float> rates_;
-  std::vector<RateInFlight> in_flight_;
-  std::size_t next_rate_ = 0;
-  std::optional<float> written_rate_;
+  slackline::cuda::PinnedBuffer<Schedule> schedules_;
+  std::vector<InFlight> in_flight_;
+  std::size_t next_slot_ = 0;
+  std::optional<UpdateRule> last_rule_;  ///< of the last update
 
   std::map<Key, slackline::cuda::Graph> graphs_;  ///< null: was once launched as a stream
 };

@@ -40,6 +40,7 @@ struct Case {
   float loss_scale = 1;
   bool is_dynamic = false;
   OptimizerKind optimizer = OptimizerKind::kSgd;
+  std::vector<float> rate_table = {};
 };
 
 ResnetSpec cifar(Fusion fusion = Fusion::kBatchNorm) {
@@ -63,6 +64,7 @@ class TrainingRun {
              .optimizer = {.kind = with.optimizer, .weight_decay = kDecay, .momentum = kMomentum},
              .loss_scale = with.loss_scale,
              .is_loss_scale_dynamic = with.is_dynamic,
+             .rate_table = with.rate_table,
              .policy = cudnn::testing_support::precompiled()},
             target_, device, stream_.get()),
         trainer_(executor_, with.launch, device, stream_.get()),
@@ -77,7 +79,10 @@ class TrainingRun {
   Executor& executor() { return executor_; }
 
   StepSums train(const StepInput& input, float rate) {
-    trainer_.train(upload(input), input.global_batch_size, rate, *sums_.data());
+    return train(input, UpdateRule{.learning_rate = rate});
+  }
+  StepSums train(const StepInput& input, const UpdateRule& rule) {
+    trainer_.train(upload(input), input.global_batch_size, rule, *sums_.data());
     return *sums_.data();
   }
   StepSums forward_backward(const StepInput& input) {
@@ -88,7 +93,7 @@ class TrainingRun {
     trainer_.evaluate(upload(input), *sums_.data());
     return *sums_.data();
   }
-  void update(float rate) { trainer_.update(rate); }
+  void update(float rate) { trainer_.update({.learning_rate = rate}); }
 
   std::vector<float> read(std::span<float> array, TensorId id) {
     std::vector<float> values(values_of(program().tensor(id).extents));
@@ -275,6 +280,62 @@ TEST(CpuDeviceTest, AScaleThatOverflowsIsHalvedAndItsUpdateLeftOut) {
   }
   EXPECT_NE(run.read(run.executor().values(), first), before);
   EXPECT_EQ(run.executor().schedule()->step, steps);
+}
+
+/// Values of all parameters behind these steps of a run, each with its rate of `rates`.
+std::vector<std::vector<float>> trained_with_rates(const Case& with, std::span<const float> rates,
+                                                   std::span<const std::uint64_t> steps) {
+  TrainingRun run(with);
+  const auto images = made_up_images(run.program(), 5);
+  const auto labels = made_up_labels(5, 10);
+  for (const std::uint64_t step : steps) {
+    // Without a table the device is told the rate, with one nothing that is of use to it.
+    const float rate = with.rate_table.empty() ? rates[step] : -1;
+    (void)run.train({images, labels, 5}, UpdateRule{.learning_rate = rate, .step = step});
+    if (step == 2) (void)run.evaluate({images, labels, 5});
+    EXPECT_EQ(run.executor().schedule()->rate, rates[step]) << step;
+  }
+  EXPECT_THAT(run.device.violations(), IsEmpty());
+  std::vector<std::vector<float>> all;
+  for (const TensorId id : run.program().all(TensorKind::kParameter)) {
+    all.push_back(run.read(run.executor().values(), id));
+  }
+  return all;
+}
+
+TEST(CpuDeviceTest, ATableOfRatesTrainsAsRatesThatComeWithEachStep) {
+  std::vector<float> rates(1004);
+  for (std::size_t step = 0; step < rates.size(); ++step) {
+    rates[step] = 0.1f / static_cast<float>(1 + step % 5);
+  }
+  constexpr std::uint64_t kFromTheBegin[] = {0, 1, 2, 3, 4}, kResumed[] = {1000, 1001, 1002, 1003};
+  for (const std::span<const std::uint64_t> steps :
+       {std::span<const std::uint64_t>(kFromTheBegin), std::span<const std::uint64_t>(kResumed)}) {
+    for (const Launch launch : {Launch::kStream, Launch::kGraph}) {
+      for (const OptimizerKind optimizer : {OptimizerKind::kSgd, OptimizerKind::kLars}) {
+        Case with{.resnet = cifar(), .launch = launch, .optimizer = optimizer};
+        const auto expected = trained_with_rates(with, rates, steps);
+        with.rate_table = rates;
+        EXPECT_EQ(trained_with_rates(with, rates, steps), expected) << "from " << steps.front();
+      }
+    }
+  }
+}
+
+TEST(CpuDeviceTest, AStepWhoseUpdateIsLeftOutHasUsedItsRate) {
+  const std::vector<float> table = {0.1f, 0.05f, 0.02f, 0.01f};
+  TrainingRun run({.resnet = cifar(),
+                   .precision = Precision::kFloat16,
+                   .loss_scale = 0x1p24f,
+                   .is_dynamic = true,
+                   .rate_table = table});
+  const auto images = made_up_images(run.program(), 5);
+  const auto labels = made_up_labels(5, 10);
+  for (std::uint64_t step = 0; step < table.size(); ++step) {
+    (void)run.train({images, labels, 5}, UpdateRule{.learning_rate = -1, .step = step});
+    EXPECT_EQ(run.executor().schedule()->rate, table[step]);
+  }
+  EXPECT_GT(run.loss_scale().skipped_steps, 0);
 }
 
 TEST(CpuDeviceTest, AStoreGoesOnToTheBit) {

@@ -92,7 +92,7 @@ class OnDevice {
 
   StepSums train(const StepInput& input, float rate) {
     const DeviceBatch batch = upload(input);
-    trainer_.train(batch, batch.size, rate, *sums_.data());
+    trainer_.train(batch, batch.size, {.learning_rate = rate}, *sums_.data());
     runtime().synchronize(stream_.get());
     return *sums_.data();
   }

@@ -35,6 +35,7 @@ struct Case {
   ResnetSpec resnet{.depth = 20, .batch_size = 16, .height = 32, .width = 32, .classes = 10};
   Precision precision = Precision::kFloat16;
   Launch launch = Launch::kGraph;
+  std::vector<float> rate_table = {};
 };
 
 /// A trainer with a batch in the device's memory.
@@ -46,6 +47,7 @@ class Fixture {
                   {.precision = with.precision,
                    .optimizer = {.weight_decay = 1e-4f, .momentum = 0.9f},
                    .loss_scale = 128,
+                   .rate_table = with.rate_table,
                    .policy = cudnn::testing_support::precompiled()},
                   h100(), cuda, stream_.get()),
         trainer_(executor_, with.launch, cuda, stream_.get()),
@@ -62,9 +64,9 @@ class Fixture {
   /// Begins another step: activations of the last one count no more.
   void forget_activations() { cuda.forget(executor_.layout().arena_bytes); }
 
-  void train(std::int32_t size, float rate = 0.1f) {
+  void train(std::int32_t size, const UpdateRule& rule = {.learning_rate = 0.1f}) {
     forget_activations();
-    trainer_.train({images_.data(), labels_.data(), size}, size, rate, *sums_.data());
+    trainer_.train({images_.data(), labels_.data(), size}, size, rule, *sums_.data());
   }
   void evaluate(std::int32_t size) {
     forget_activations();
@@ -98,7 +100,7 @@ TEST_P(CudaStepTest, StepsOfEveryKindAreInOrderAndNeitherWaitNorAllocate) {
     fixture.train(7);
     fixture.evaluate(16);
     fixture.trainer().forward_backward(fixture.batch(16), 32, fixture.sums());
-    fixture.trainer().update(0.1f);
+    fixture.trainer().update({.learning_rate = 0.1f});
     fixture.cuda.end_step();
   }
   EXPECT_THAT(fixture.cuda.violations(), IsEmpty());
@@ -155,7 +157,7 @@ TEST(CudaExecutorTest, AWholeStepIsOneGraphBehindWhatBringsTheBatch) {
   EXPECT_EQ(fixture.cuda.work()[0], "refresh");  // values were written
   EXPECT_EQ(std::ranges::count(fixture.cuda.work(), "graph"), 0);
   fixture.cuda.clear();
-  fixture.train(16, 0.2f);
+  fixture.train(16, {.learning_rate = 0.2f});
   const std::vector<std::string>& work = fixture.cuda.work();
   ASSERT_GT(work.size(), 100u);
   // ingest, the labels' copy, the rate's copy; and the sums' at the end
@@ -171,7 +173,7 @@ TEST(CudaExecutorTest, ARateIsWrittenWhenItChanges) {
   Fixture fixture;
   const auto copies = [&](float rate) {
     fixture.cuda.clear();
-    fixture.train(16, rate);
+    fixture.train(16, {.learning_rate = rate});
     return std::ranges::count(fixture.cuda.work(), "copy");
   };
   EXPECT_EQ(copies(0.1f), 3);  // labels, rate, sums
@@ -183,6 +185,32 @@ TEST(CudaExecutorTest, ARateIsWrittenWhenItChanges) {
   for (int step = 0; step < 300; ++step) EXPECT_EQ(copies(1.0f / static_cast<float>(step + 7)), 3);
   EXPECT_EQ(fixture.executor().schedule()->rate, 1.0f / 306);
   EXPECT_THAT(fixture.cuda.violations(), IsEmpty());
+}
+
+TEST(CudaExecutorTest, WithATableNothingIsCopiedButWhereStepsDoNotFollowEachOther) {
+  for (const Launch launch : {Launch::kStream, Launch::kGraph}) {
+    Fixture fixture({.launch = launch, .rate_table = {0, 0.1f, 0.2f}});
+    const auto copies = [&](std::uint64_t step) {
+      fixture.cuda.clear();
+      fixture.train(16, {.learning_rate = 1.0f / static_cast<float>(step + 1), .step = step});
+      return std::ranges::count(fixture.cuda.work(), "copy") - 2;  // labels, sums
+    };
+    EXPECT_EQ(copies(0), 1);
+    for (std::uint64_t step = 1; step < 6; ++step) EXPECT_EQ(copies(step), 0) << step;
+    EXPECT_EQ(copies(1000), 1);
+    EXPECT_EQ(fixture.executor().schedule()->step, 1000);
+    EXPECT_EQ(copies(1001), 0);
+    fixture.evaluate(16);
+    EXPECT_EQ(copies(1002), 0) << "an evaluation is no step";
+    EXPECT_EQ(copies(1004), 1) << "one was left out";
+    EXPECT_EQ(copies(1004), 1) << "the device has counted on";
+    fixture.cuda.clear();
+    fixture.trainer().forward_backward(fixture.batch(16), 32, fixture.sums());
+    fixture.trainer().update({.learning_rate = 1, .step = 1005});
+    EXPECT_EQ(std::ranges::count(fixture.cuda.work(), "copy"), 2);
+    EXPECT_EQ(copies(1006), 0);
+    EXPECT_THAT(fixture.cuda.violations(), IsEmpty());
+  }
 }
 
 TEST(CudaExecutorTest, EveryOperationHasItsWork) {

@@ -165,7 +165,8 @@ struct PieceTotal {
   }
 };
 
-/// One step further: the loss scale decides whether the update happens. One block.
+/// One step further: the rate is looked up, and the loss scale decides whether the update happens.
+/// One block.
 struct AdvanceStep {
   static constexpr const char* kName = "advance_step";
   static constexpr int kThreads = PieceTotal::kThreads;
@@ -175,6 +176,8 @@ struct AdvanceStep {
   std::int32_t piece_count;
   bool is_dynamic;
   LossScale* loss_scale;
+  const float* rate_table;  ///< or null
+  std::int64_t rate_table_size;
   Schedule* schedule;
 
   template <class Block>
@@ -185,6 +188,9 @@ struct AdvanceStep {
     }
     if (block.thread() != 0) return;
     *loss_scale = next_loss_scale(*loss_scale, not_finite == 0, is_dynamic);
+    if (rate_table != nullptr) {
+      schedule->rate = rate_table[least(schedule->step, rate_table_size - 1)];
+    }
     ++schedule->step;
   }
 };
@@ -363,21 +369,6 @@ struct SumPenalty {
   }
 };
 
-struct LookUpRate {
-  static constexpr const char* kName = "look_up_rate";
-  static constexpr int kThreads = 1;
-  using Shared = Nothing;
-
-  const float* table;
-  std::int64_t size;
-  Schedule* schedule;
-
-  template <class Block>
-  SLACKLINE_BODY void operator()(const Block&, Shared&) const {
-    schedule->rate = table[least(schedule->step, size - 1)];
-  }
-};
-
 template <class T, class Launch>
 void gather_gradients(const Launch& launch, const ParameterArgs& args) {
   launch(Grid{args.piece_count},
@@ -393,7 +384,7 @@ void update(const Launch& launch, const ParameterArgs& args) {
                                                  args.gradients, is_lars, args.piece_sums});
   }
   launch(Grid{}, AdvanceStep{args.piece_sums, args.piece_count, args.is_dynamic, args.loss_scale,
-                             args.schedule});
+                             args.rate_table, args.rate_table_size, args.schedule});
   if (is_lars) {
     launch(Grid{args.tensor_count},
            LarsRates{args.tensors, args.pieces, args.piece_count, args.piece_sums, args.lars_trust,
@@ -418,11 +409,6 @@ void refresh(const Launch& launch, const ParameterArgs& args) {
   if (args.penalty != nullptr) {
     launch(Grid{}, SumPenalty{squares, args.piece_count, nullptr, args.weight_decay, args.penalty});
   }
-}
-
-template <class Launch>
-void look_up_rate(const Launch& launch, const float* table, std::int64_t size, Schedule* schedule) {
-  launch(Grid{}, LookUpRate{table, size, schedule});
 }
 
 }  // namespace slackline::net::cuda::bodies

@@ -295,15 +295,21 @@ TYPED_TEST(ParameterKernelsTest, ThereAreTheSameBitsInAnyOrderOfBlocks) {
   });
 }
 
-TEST(LookUpRateTest, TakesTheStepsRateAndTheLastOneAfterTheTable) {
-  const std::vector<float> table = {0.1f, 0.2f, 0.3f};
-  Schedule schedule;
-  for (const auto& [step, rate] :
-       {std::pair<std::int64_t, float>{0, 0.1f}, {2, 0.3f}, {3, 0.3f}, {1'000'000, 0.3f}}) {
-    schedule.step = step;
-    bodies::look_up_rate(EmulatedLaunch(), table.data(), 3, &schedule);
-    EXPECT_EQ(schedule.rate, rate);
-    EXPECT_EQ(schedule.step, step);
+TYPED_TEST(ParameterKernelsTest, ATableHasTheRateOfTheStepAndTheLastOneBehindItsEnd) {
+  std::vector<float> table = {0.1f, 0.2f, 0.3f};
+  for (const OptimizerKind optimizer : {OptimizerKind::kSgd, OptimizerKind::kLars}) {
+    for (const auto& [step, rate] :
+         {std::pair<std::int64_t, float>{0, 0.1f}, {2, 0.3f}, {3, 0.3f}, {1'000'000, 0.3f}}) {
+      Trained<TypeParam> looked_up(optimizer, false), given(optimizer, false);
+      looked_up.args.rate_table = table.data();
+      looked_up.args.rate_table_size = 3;
+      looked_up.schedule = {.rate = -1, .step = step};
+      given.schedule = {.rate = rate, .step = step};
+      bodies::update<TypeParam>(EmulatedLaunch(), looked_up.args);
+      bodies::update<TypeParam>(EmulatedLaunch(), given.args);
+      EXPECT_EQ(looked_up.state(), given.state()) << step;
+      EXPECT_EQ(looked_up.schedule.step, step + 1);
+    }
   }
 }
 
