@@ -125,7 +125,10 @@ class ResnetModel final : public Model {
   }
   void update(const UpdateRule& rule) override { trainer_->update(rule.learning_rate); }
   void train(const ReplicaStep& step, StepSums& sums) override {
-    trainer_->train(on_device(*step.batch), step.global_batch_size, step.rule.learning_rate, sums);
+    const DeviceBatch batch = step.batch == nullptr ? DeviceBatch{} : on_device(*step.batch);
+    const float rate = step.rule.learning_rate;
+    if (step.exchange == nullptr) return trainer_->train(batch, step.global_batch_size, rate, sums);
+    trainer_->train(batch, step.global_batch_size, rate, sums, *step.exchange, step.replicas);
   }
   void evaluate(const Batch& batch, StepSums& sums) override {
     trainer_->evaluate(on_device(batch), sums);
