@@ -11,7 +11,7 @@
 
 namespace slackline::group {
 
-inline constexpr std::uint16_t kProtocol = 1;
+inline constexpr std::uint16_t kProtocol = 2;
 
 /// What is said at the rendezvous and over the connections for heartbeats. README.md has the
 /// grammar.

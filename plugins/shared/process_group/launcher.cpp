@@ -13,9 +13,12 @@
 #include <string_view>
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "cpu_shares.h"
 
 namespace slackline::group {
 namespace {
@@ -113,10 +116,23 @@ std::vector<char*> pointers(const std::vector<std::string>& words) {
   return result;
 }
 
-/// Starts the command, in a process group of its own: a terminal's Ctrl-C then reaches it once,
-/// from the launcher. Throws if it cannot be executed.
+cpu_set_t mask_of(const std::vector<int>& cpus) {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  for (const int cpu : cpus) CPU_SET(static_cast<std::size_t>(cpu), &mask);
+  return mask;
+}
+
+/// Why a child has not become its command.
+struct StartFailure {
+  bool is_of_cpus = false;
+  int error = 0;
+};
+
+/// Starts the command on those CPUs, in a process group of its own: a terminal's Ctrl-C then
+/// reaches it once, from the launcher. Throws if it cannot be executed.
 pid_t start(const std::vector<std::string>& command, const std::vector<std::string>& environment,
-            const sigset_t& mask) {
+            const cpu_set_t& cpus, const sigset_t& signals) {
   const std::vector<char*> argv = pointers(command);
   const std::vector<char*> variables = pointers(environment);
   std::array<int, 2> failure{};  // closes when the command begins, or says why it does not
@@ -130,31 +146,33 @@ pid_t start(const std::vector<std::string>& command, const std::vector<std::stri
     if (::getppid() != parent) ::_exit(127);
     const int nothing = ::open("/dev/null", O_RDONLY);
     ::dup2(nothing, STDIN_FILENO);
-    ::sigprocmask(SIG_SETMASK, &mask, nullptr);
-    ::execvpe(argv[0], argv.data(), variables.data());
-    const int error = errno;
-    [[maybe_unused]] const auto written = ::write(failure[1], &error, sizeof error);
+    ::sigprocmask(SIG_SETMASK, &signals, nullptr);
+    const bool has_cpus = ::sched_setaffinity(0, sizeof cpus, &cpus) == 0;
+    if (has_cpus) ::execvpe(argv[0], argv.data(), variables.data());
+    const StartFailure why{!has_cpus, errno};
+    [[maybe_unused]] const auto written = ::write(failure[1], &why, sizeof why);
     ::_exit(127);
   }
   const int fork_error = errno;
   ::close(failure[1]);
-  int error = 0;
+  StartFailure why;
   const bool has_failed =
-      process > 0 && ::read(failure[0], &error, sizeof error) == static_cast<ssize_t>(sizeof error);
+      process > 0 && ::read(failure[0], &why, sizeof why) == static_cast<ssize_t>(sizeof why);
   ::close(failure[0]);
   if (process < 0) throw IoError("cannot start a process", fork_error);
   if (!has_failed) return process;
   ::waitpid(process, nullptr, 0);
-  throw ConfigError(text("cannot execute '", command[0], "': ", std::strerror(error)));
+  if (why.is_of_cpus) throw IoError("cannot give a process its share of the CPUs", why.error);
+  throw ConfigError(text("cannot execute '", command[0], "': ", std::strerror(why.error)));
 }
 
 /// Those that run.
-class Ranks {
+class Children {
  public:
-  Ranks() = default;
-  Ranks(const Ranks&) = delete;
-  Ranks& operator=(const Ranks&) = delete;
-  ~Ranks() {
+  Children() = default;
+  Children(const Children&) = delete;
+  Children& operator=(const Children&) = delete;
+  ~Children() {
     signal(SIGKILL);
     for (const pid_t process : processes_) {
       if (process > 0) ::waitpid(process, nullptr, 0);
@@ -203,10 +221,11 @@ LaunchEnd describe(std::size_t rank, std::int32_t size, int status) {
 LaunchEnd launch(const LaunchPlan& plan) {
   const MeetingPlace place;
   const HeldSignals signals;
-  Ranks ranks;
+  Children ranks;
+  const auto shares = cpu_shares(own_cpus(), static_cast<std::size_t>(plan.processes));
   for (std::int32_t rank = 0; rank < plan.processes; ++rank) {
     ranks.add(start(plan.command, environment_of(rank, plan.processes, place.rendezvous()),
-                    signals.before()));
+                    mask_of(shares[static_cast<std::size_t>(rank)]), signals.before()));
   }
   LaunchEnd end;
   std::optional<Time> deadline;

@@ -58,6 +58,7 @@ std::optional<Membership> read(const Environment& environment, const Launcher& l
                            " is not set; a launcher sets both"));
   }
   Membership result;
+  result.is_launched = true;
   result.size = number(environment, launcher.size, 1, kMaxRanks);
   result.rank = number(environment, launcher.rank, 0, result.size - 1);
   for (const char* const name : launcher.local_rank) {

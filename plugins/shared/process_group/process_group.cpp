@@ -8,37 +8,44 @@
 #include <utility>
 
 #include "exchange.h"
+#include "messages.h"
 #include "rendezvous.h"
 #include "watch.h"
 
 namespace slackline::group {
 namespace {
 
-class Alone final : public ProcessGroup {
+class Alone final : public ProcessGroup, public Ranks {
  public:
   explicit Alone(const GroupOptions& options)
       : host_(options.host.empty() ? own_host_name() : options.host) {}
 
   [[nodiscard]] std::int32_t rank() const override { return 0; }
   [[nodiscard]] std::int32_t size() const override { return 1; }
-  [[nodiscard]] const std::string& host(std::int32_t) const override { return host_; }
+  [[nodiscard]] Ranks& ranks() override { return *this; }
   [[nodiscard]] std::int32_t local_rank() const override { return 0; }
-  void all_reduce_sum(std::span<float>, void*) override { check("all-reduce"); }
-  void broadcast(std::span<std::byte>) override { check("broadcast"); }
-  void barrier() override { check("barrier"); }
+  void all_reduce_sum(std::span<float>, void*) override { check(Call::kAllReduce); }
+  [[nodiscard]] std::chrono::nanoseconds waited() const noexcept override { return {}; }
   void abort() noexcept override { has_aborted_ = true; }
+
+  [[nodiscard]] const std::string& host(std::int32_t) const override { return host_; }
+  void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) override {
+    check(Call::kAllGather);
+    std::ranges::copy(mine, all.begin());
+  }
+  void broadcast(std::span<std::byte>) override { check(Call::kBroadcast); }
   void abort(const std::string&) noexcept override { has_aborted_ = true; }
 
  private:
-  void check(const char* doing) const {
-    if (has_aborted_) throw DeviceError(text(doing, ": rank 0 (", host_, ") aborted"));
+  void check(Call call) const {
+    if (has_aborted_) throw DeviceError(text(name(call), ": rank 0 (", host_, ") aborted"));
   }
 
   const std::string host_;
   std::atomic<bool> has_aborted_{false};
 };
 
-class Connected final : public ProcessGroup {
+class Connected final : public ProcessGroup, public Ranks {
  public:
   Connected(const Membership& membership, const GroupOptions& options, Links links)
       : rank_(membership.rank),
@@ -47,25 +54,33 @@ class Connected final : public ProcessGroup {
             std::count(hosts_.begin(), hosts_.begin() + rank_, hosts_[index()])))),
         watch_(std::make_unique<Watch>(index(), hosts_, std::move(links.control),
                                        options.deadline * 8 / 10)),
-        exchange_(index(), std::move(links.data), *watch_) {}
-  /// The connections for data close after the goodbye, lest it look like an accident.
+        exchange_(index(), std::move(links.gradients), *watch_),
+        messages_(index(), std::move(links.messages), *watch_) {}
+  /// The other connections close after the goodbye, lest it look like an accident.
   ~Connected() override { watch_.reset(); }
 
   [[nodiscard]] std::int32_t rank() const override { return rank_; }
   [[nodiscard]] std::int32_t size() const override {
     return static_cast<std::int32_t>(hosts_.size());
   }
-  [[nodiscard]] const std::string& host(std::int32_t rank) const override {
-    return hosts_[static_cast<std::size_t>(rank)];
-  }
+  [[nodiscard]] Ranks& ranks() override { return *this; }
   [[nodiscard]] std::int32_t local_rank() const override { return local_rank_; }
   void all_reduce_sum(std::span<float> values, [[maybe_unused]] void* stream) override {
     assert(stream == nullptr);
     exchange_.all_reduce_sum(values);
   }
-  void broadcast(std::span<std::byte> bytes) override { exchange_.broadcast(bytes); }
-  void barrier() override { exchange_.barrier(); }
+  [[nodiscard]] std::chrono::nanoseconds waited() const noexcept override {
+    return exchange_.waited();
+  }
   void abort() noexcept override { watch_->abort("no reason given"); }
+
+  [[nodiscard]] const std::string& host(std::int32_t rank) const override {
+    return hosts_[static_cast<std::size_t>(rank)];
+  }
+  void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) override {
+    messages_.all_gather(mine, all);
+  }
+  void broadcast(std::span<std::byte> bytes) override { messages_.broadcast(bytes); }
   void abort(const std::string& reason) noexcept override { watch_->abort(reason); }
 
  private:
@@ -76,6 +91,7 @@ class Connected final : public ProcessGroup {
   const std::int32_t local_rank_;
   std::unique_ptr<Watch> watch_;
   Exchange exchange_;
+  Messages messages_;
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <slackline/file_ops.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
@@ -30,7 +31,8 @@ constexpr auto kAgain = 20ms;
 /// For one of several addresses, of which some may lead nowhere.
 constexpr auto kTry = 1s;
 
-enum class Channel : std::uint32_t { kControl, kData };
+/// What a connection is for.
+enum class Purpose : std::uint32_t { kControl, kGradients, kMessages };
 enum class Refusal : std::uint32_t { kConfiguration, kFailure, kOtherRun };
 
 struct Seat {
@@ -116,7 +118,8 @@ class Meeting {
         host_(options.host.empty() ? own_host_name() : options.host),
         seats_(size_) {
     links_.control.resize(size_);
-    links_.data.resize(size_);
+    links_.gradients.resize(size_);
+    links_.messages.resize(size_);
     readers_.resize(size_);
     const std::string& where = membership_.rendezvous;
     if (where.rfind("file:", 0) == 0) {
@@ -175,16 +178,11 @@ class Meeting {
       table.string(seat.host).string(seat.address.host).number(seat.address.port);
     }
     send_to_all(encode(FrameType::kWelcome, table.bytes()));
-    step_until(
-        [this] {
-          return missing(&Seat::is_ready).empty() &&
-                 std::all_of(links_.data.begin() + 1, links_.data.end(),
-                             [](const Descriptor& link) { return link.is_open(); });
-        },
-        [this] {
-          return text(describe_missing(&Seat::is_ready),
-                      " could not connect to the others within ");
-        });
+    step_until([this] { return missing(&Seat::is_ready).empty() && are_linked_above(); },
+               [this] {
+                 return text(describe_missing(&Seat::is_ready),
+                             " could not connect to the others within ");
+               });
     send_to_all(encode(FrameType::kGo));
   }
 
@@ -284,16 +282,12 @@ class Meeting {
     step_until([this] { return !nonce_.empty(); },
                [] { return text("rank 0 took in this one, but did not start the group within "); });
     for (std::size_t i = 0; i < rank_; ++i) {
-      if (i > 0) links_.control[i] = link_to(i, Channel::kControl);
-      links_.data[i] = link_to(i, Channel::kData);
+      if (i > 0) links_.control[i] = link_to(i, Purpose::kControl);
+      links_.gradients[i] = link_to(i, Purpose::kGradients);
+      links_.messages[i] = link_to(i, Purpose::kMessages);
     }
-    const auto are_linked = [this] {
-      for (std::size_t i = rank_ + 1; i < size_; ++i) {
-        if (!links_.control[i].is_open() || !links_.data[i].is_open()) return false;
-      }
-      return true;
-    };
-    step_until(are_linked, [] { return text("the ranks above this one did not connect within "); });
+    step_until([this] { return are_linked_above(); },
+               [] { return text("the ranks above this one did not connect within "); });
     [[maybe_unused]] const bool sent =
         send_all(links_.control[0], encode(FrameType::kReady), deadline_);
     step_until([this] { return may_go_; },
@@ -369,7 +363,7 @@ class Meeting {
     return false;
   }
 
-  Descriptor link_to(std::size_t rank, Channel channel) {
+  Descriptor link_to(std::size_t rank, Purpose purpose) {
     Address to = seats_[rank].address;
     if (to.host.empty()) to.host = rank_0_.host;
     std::string problem;
@@ -377,7 +371,7 @@ class Meeting {
     const auto payload = PayloadWriter()
                              .string(nonce_)
                              .number(static_cast<std::uint32_t>(rank_))
-                             .number(static_cast<std::uint32_t>(channel));
+                             .number(static_cast<std::uint32_t>(purpose));
     if (!link.is_open() || !send_all(link, encode(FrameType::kLink, payload.bytes()), deadline_)) {
       // Perhaps it died; then rank 0 knows, and says so.
       const Time patience = std::min(deadline_, now() + kTry);
@@ -389,6 +383,16 @@ class Meeting {
   }
 
   // All.
+
+  /// Whether every rank above this one has made its connections to it.
+  [[nodiscard]] bool are_linked_above() const {
+    for (const auto* const links : {&links_.control, &links_.gradients, &links_.messages}) {
+      for (std::size_t i = rank_ + 1; i < size_; ++i) {
+        if (!(*links)[i].is_open()) return false;
+      }
+    }
+    return true;
+  }
 
   [[nodiscard]] double seconds() const {
     return std::chrono::duration<double>(options_.rendezvous_deadline).count();
@@ -458,9 +462,11 @@ class Meeting {
     PayloadReader payload(frame.payload);
     const std::string nonce = payload.string();
     const std::size_t rank = payload.number();
-    const auto channel = static_cast<Channel>(payload.number());
+    const std::size_t purpose = payload.number();
     if (!payload.is_good() || nonce != nonce_ || rank <= rank_ || rank >= size_) return;
-    Descriptor& link = (channel == Channel::kData ? links_.data : links_.control)[rank];
+    const std::array links = {&links_.control, &links_.gradients, &links_.messages};
+    if (purpose >= links.size()) return;
+    Descriptor& link = (*links[purpose])[rank];
     if (!link.is_open()) link = std::move(stranger.socket);
   }
 

@@ -69,9 +69,9 @@ void Watch::check(const char* doing) {
   if (verdict_.has_value()) throw DeviceError(text(doing, ": ", *verdict_));
 }
 
-void Watch::data_lost(std::size_t peer, const std::string& problem, const char* doing) {
+void Watch::connection_lost(std::size_t peer, const std::string& problem, const char* doing) {
   std::unique_lock lock(mutex_);
-  lost_data_.emplace_back(peer, problem);
+  lost_connections_.emplace_back(peer, problem);
   wake();
   changed_.wait(lock, [this] { return verdict_.has_value(); });
   throw DeviceError(text(doing, ": ", *verdict_));
@@ -168,7 +168,7 @@ void Watch::judge(Time now) {
   std::optional<std::string> reason;
   {
     const std::lock_guard lock(mutex_);
-    lost.swap(lost_data_);
+    lost.swap(lost_connections_);
     if (!abort_told_) reason = abort_reason_;
   }
   if (reason.has_value()) {
@@ -178,17 +178,17 @@ void Watch::judge(Time now) {
     changed_.notify_all();
   }
   for (auto& [peer, problem] : lost) {
-    peers_[peer].data_lost_at = now;
-    peers_[peer].data_problem = std::move(problem);
+    peers_[peer].lost_at = now;
+    peers_[peer].problem = std::move(problem);
   }
   for (std::size_t i = 0; i < peers_.size(); ++i) {
-    if (!peers_[i].data_lost_at.has_value()) continue;
+    if (!peers_[i].lost_at.has_value()) continue;
     if (peers_[i].has_ended) {
       suspect(i, text("has ended, and said goodbye, while ", rank_name(rank_, hosts_),
                       " still works with it"));
-    } else if (now - *peers_[i].data_lost_at > silence_) {
-      // If it had died, its other connection would have told.
-      suspect(i, "is lost: its connection for data broke: " + peers_[i].data_problem);
+    } else if (now - *peers_[i].lost_at > silence_) {
+      // If it had died, its connection for heartbeats would have told.
+      suspect(i, "is lost: one of its connections broke: " + peers_[i].problem);
     }
   }
   judge_silence(now);

@@ -18,7 +18,8 @@ namespace slackline::group {
 struct Links {
   std::vector<std::string> hosts;
   std::vector<Descriptor> control;
-  std::vector<Descriptor> data;
+  std::vector<Descriptor> gradients;
+  std::vector<Descriptor> messages;
 };
 
 /// "rank 3 (node7)"
@@ -43,8 +44,9 @@ class Watch {
   [[nodiscard]] int verdict_event() const noexcept { return has_verdict_.number(); }
   /// Throws DeviceError if there is a verdict.
   void check(const char* doing);
-  /// The connection for data broke. Waits for the verdict, which follows, and throws it.
-  [[noreturn]] void data_lost(std::size_t peer, const std::string& problem, const char* doing);
+  /// Another connection of that rank broke. Waits for the verdict, which follows, and throws it.
+  [[noreturn]] void connection_lost(std::size_t peer, const std::string& problem,
+                                    const char* doing);
   /// This rank will not go on. Returns when the others have been told.
   void abort(const std::string& reason) noexcept;
 
@@ -54,9 +56,9 @@ class Watch {
     FrameReader reader;
     std::string unsent;
     Time heard;
-    bool has_ended = false;            ///< said goodbye
-    std::optional<Time> data_lost_at;  ///< as the thread that calls has found
-    std::string data_problem;
+    bool has_ended = false;       ///< said goodbye
+    std::optional<Time> lost_at;  ///< another connection, as a thread that calls has found
+    std::string problem;
   };
 
   void watch() noexcept;
@@ -85,7 +87,8 @@ class Watch {
   std::optional<std::string> abort_reason_;
   bool abort_told_ = false;
   bool stopping_ = false;
-  std::vector<std::pair<std::size_t, std::string>> lost_data_;  ///< not yet seen by the thread
+  std::vector<std::pair<std::size_t, std::string>>
+      lost_connections_;  ///< not yet seen by the thread
 
   std::vector<Peer> peers_;                                       ///< the thread's
   std::optional<std::pair<std::size_t, std::string>> suspicion_;  ///< the thread's, told to rank 0

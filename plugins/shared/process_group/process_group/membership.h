@@ -11,12 +11,13 @@ namespace slackline::group {
 struct Membership {
   std::int32_t rank = 0;  ///< 0..size-1
   std::int32_t size = 1;
+  bool is_launched = false;                ///< by a launcher, which says so
   std::optional<std::int32_t> local_rank;  ///< among those of this host, if the launcher says
   std::string rendezvous;  ///< tcp://host:port, where rank 0 listens, or file:/path; empty if alone
   std::string run;         ///< tells this run from others at the same place; may be empty
 };
 
-/// More would need more sockets than a process may usually have: two for each other rank.
+/// More would need more sockets than a process may usually have: three for each other rank.
 inline constexpr std::int32_t kMaxRanks = 256;
 
 /// The value of an environment variable, or null.

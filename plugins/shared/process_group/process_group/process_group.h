@@ -1,9 +1,9 @@
 #pragma once
 
 #include <slackline/collective.h>
+#include <slackline/ranks.h>
 
 #include <chrono>
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -25,12 +25,15 @@ struct GroupOptions {
   std::chrono::milliseconds deadline{10'000};
 };
 
-/// The ranks of one run, each a process, connected over TCP: any two by one connection for data and
-/// one for heartbeats. README.md has the protocol.
+/// The ranks of one run, each a process, connected over TCP: any two by one connection for
+/// gradients, which are this Collective's, one for what ranks() tell each other, and one for
+/// heartbeats. README.md has the protocol.
 ///
-/// Lifecycle  join_group() in every process; then calls, the same at every rank in the same order;
-///            destruction says goodbye and waits for nobody.
-/// Threads    one caller at a time; abort() by any thread.
+/// Lifecycle  join_group() in every process; then calls; destruction says goodbye and waits for
+///            nobody. The Collective's calls are the same at every rank, in the same order, and so
+///            are those of ranks(); what comes first of the one and the other does not matter.
+/// Threads    one caller at a time of the Collective, one of ranks(); abort() and waited() by any
+///            thread.
 /// Errors     DeviceError from the calls that wait and all later ones, once a rank is lost, aborts,
 ///            or ends while others call: it names the rank and its host, and is the same at every
 ///            survivor, because rank 0 decides whom to name. A connection that closes is seen at
@@ -39,23 +42,17 @@ struct GroupOptions {
 ///            them, has changed nothing, and further ones may follow.
 class ProcessGroup : public Collective {
  public:
-  [[nodiscard]] virtual const std::string& host(std::int32_t rank) const = 0;  ///< Constant.
+  /// The same processes, for what they tell each other. Valid as long as the group.
+  [[nodiscard]] virtual Ranks& ranks() = 0;
+
   [[nodiscard]] virtual std::int32_t local_rank() const = 0;  ///< on its host. Constant.
 
   /// As Collective has it, for memory of the host (`stream` is null): waits until done. The sums
   /// have the bits of sum_in_rank_order(). Does not allocate.
   void all_reduce_sum(std::span<float> values, void* stream) override = 0;
 
-  /// Replaces the bytes, as many at every rank, by those of rank 0. Waits until they are there (at
-  /// rank 0: until they are sent). Does not allocate.
-  virtual void broadcast(std::span<std::byte> bytes) = 0;
-
-  /// Waits for all ranks. Does not allocate.
-  virtual void barrier() = 0;
-
-  using Collective::abort;
-  /// As abort(): the others' errors give the reason.
-  virtual void abort(const std::string& reason) noexcept = 0;
+  /// In all_reduce_sum(), for the last rank to come, in all calls so far.
+  [[nodiscard]] virtual std::chrono::nanoseconds waited() const noexcept = 0;
 };
 
 /// Meets the other ranks. Alone it needs no network.

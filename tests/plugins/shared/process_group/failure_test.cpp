@@ -37,10 +37,18 @@ TEST_P(KillTest, InTheMidstOfSumsIsSeenAtOnceAndAllNameTheSame) {
   expect_all_to_blame(victim, named(victim, "is lost: its connection ended without a goodbye"));
 }
 
+TEST_P(KillTest, InTheMidstOfMessagesIsSeenAtOnceAndAllNameTheSame) {
+  start_all(4, {}, {GetParam() % 2 == 0 ? "gathers=100003" : "gathers=256"});
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(rank(i).wait_for("gathering")) << rank(i).output();
+  const int victim = GetParam() % 4;
+  at_random_moment(GetParam(), 20ms, [&] { rank(victim).signal(SIGKILL); });
+  expect_all_to_blame(victim, named(victim, "is lost: its connection ended without a goodbye"));
+}
+
 TEST_P(KillTest, BetweenCallsIsFoundByTheNext) {
   const int victim = GetParam() % 3;
   for (int i = 0; i < 3; ++i)
-    start(i, 3, {}, i == victim ? Words{"read"} : Words{"read", "barrier"});
+    start(i, 3, {}, i == victim ? Words{"read"} : Words{"read", "gather=8"});
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(rank(i).wait_for("joined")) << rank(i).output();
   rank(victim).signal(SIGKILL);
   EXPECT_EQ(rank(victim).end(), -SIGKILL);
@@ -79,6 +87,21 @@ TEST_F(FailureTest, AStoppedRankIsLostAfterTheDeadline) {
     for (int i = 0; i < 4; ++i) ASSERT_TRUE(rank(i).wait_for("summing")) << rank(i).output();
     rank(victim).signal(SIGSTOP);
     expect_all_to_blame(victim, named(victim, "is lost: no sign of life for 1.2 s"));
+  }
+}
+
+TEST_F(FailureTest, OneVerdictEndsSumsAndMessages) {
+  for (int i = 0; i < 3; ++i) {
+    start(i, 3, {}, i == 1 ? Words{"read"} : Words{"sum_beside=1009", "say=telling", "gather=8"});
+  }
+  ASSERT_TRUE(rank(1).wait_for("joined"));
+  for (const int i : {0, 2}) ASSERT_TRUE(rank(i).wait_for("telling")) << rank(i).output();
+  rank(1).signal(SIGKILL);
+  expect_all_to_blame(1, "all-gather: " + named(1, "is lost"));
+  for (const int i : {0, 2}) {
+    EXPECT_NE(rank(i).output().find("beside: all-reduce: " + named(1, "is lost")),
+              std::string::npos)
+        << rank(i).output();
   }
 }
 
@@ -128,14 +151,14 @@ TEST_F(FailureTest, AGroupThatIsStoppedAsAWholeGoesOn) {
 
 TEST_F(FailureTest, AnAbortTellsAllTheReason) {
   for (int i = 0; i < 4; ++i) {
-    start(i, 4, {}, i == 2 ? Words{"abort=the_disk_is_full", "barrier"} : Words{"barrier"});
+    start(i, 4, {}, i == 2 ? Words{"abort=the_disk_is_full", "gather=8"} : Words{"gather=8"});
   }
-  expect_all_to_blame(-1, "barrier: " + named(2, "aborted: the_disk_is_full"));
+  expect_all_to_blame(-1, "all-gather: " + named(2, "aborted: the_disk_is_full"));
 }
 
 TEST_F(FailureTest, AGoodbyeIsNoLossUntilSomebodyNeedsTheRank) {
   for (int i = 0; i < 3; ++i) {
-    start(i, 3, {}, i == 1 ? Words{"barrier"} : Words{"barrier", "read"});
+    start(i, 3, {}, i == 1 ? Words{"gather=8"} : Words{"gather=8", "read"});
   }
   EXPECT_EQ(rank(1).end(), 0) << rank(1).output();
   rank(0).write_line();
@@ -146,14 +169,14 @@ TEST_F(FailureTest, AGoodbyeIsNoLossUntilSomebodyNeedsTheRank) {
 
 TEST_F(FailureTest, WhoNeedsARankThatHasEndedIsToldThatItHas) {
   for (int i = 0; i < 3; ++i) {
-    start(i, 3, {}, i == 1 ? Words{"barrier"} : Words{"barrier", "barrier"});
+    start(i, 3, {}, i == 1 ? Words{"gather=8"} : Words{"gather=8", "gather=8"});
   }
   expect_all_to_blame(1, named(1, "has ended, and said goodbye, while rank "));
 }
 
 TEST_F(FailureTest, AnEndWithoutAGoodbyeIsALoss) {
   for (int i = 0; i < 3; ++i) {
-    start(i, 3, {}, i == 1 ? Words{"barrier", "exit=0"} : Words{"barrier", "barrier"});
+    start(i, 3, {}, i == 1 ? Words{"gather=8", "exit=0"} : Words{"gather=8", "gather=8"});
   }
   expect_all_to_blame(1, named(1, "is lost: its connection ended without a goodbye"));
 }

@@ -8,9 +8,12 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
+#include "cpu_shares.h"
 #include "temporary_folder.h"
 
 namespace slackline::group {
@@ -50,6 +53,45 @@ TEST_F(LauncherTest, EachRankHasVariablesOfItsOwnAndNoOtherLaunchers) {
   EXPECT_EQ(file("of_1"), "1 2 1\n");
 }
 
+TEST(CpuSharesTest, AreContiguousAndDifferByOneAtMost) {
+  using Shares = std::vector<std::vector<int>>;
+  EXPECT_EQ(cpu_shares({0, 1, 2, 3}, 1), (Shares{{0, 1, 2, 3}}));
+  EXPECT_EQ(cpu_shares({0, 1, 4, 5, 8}, 2), (Shares{{0, 1}, {4, 5, 8}}));
+  EXPECT_EQ(cpu_shares({2, 3, 4}, 3), (Shares{{2}, {3}, {4}}));
+}
+
+TEST(CpuSharesTest, OfTooFewCpusAreTakenInTurns) {
+  EXPECT_EQ(cpu_shares({3, 7}, 5), (std::vector<std::vector<int>>{{3}, {7}, {3}, {7}, {3}}));
+}
+
+TEST_F(LauncherTest, EachRankRunsOnItsShareOfTheCpus) {
+  const std::vector<int> cpus = own_cpus();
+  ASSERT_FALSE(cpus.empty());
+  const auto count = static_cast<int>(cpus.size());
+  const std::string tell = "grep Cpus_allowed_list /proc/self/status > cpus_$SLACKLINE_RANK";
+  EXPECT_EQ(run(count + 1, tell).exit_code, 0);
+  for (int i = 0; i <= count; ++i) {
+    EXPECT_EQ(file(text("cpus_", i)),
+              text("Cpus_allowed_list:\t", cpus[static_cast<std::size_t>(i % count)], "\n"));
+  }
+}
+
+TEST_F(LauncherTest, OnlyCpusThatTheLauncherMayUseAreShared) {
+  cpu_set_t before;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof before, &before), 0);
+  const int last = own_cpus().back();
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(static_cast<std::size_t>(last), &one);
+  ASSERT_EQ(::sched_setaffinity(0, sizeof one, &one), 0);
+  const LaunchEnd end = run(2, "grep Cpus_allowed_list /proc/self/status > cpus_$SLACKLINE_RANK");
+  ASSERT_EQ(::sched_setaffinity(0, sizeof before, &before), 0);
+  EXPECT_EQ(end.exit_code, 0) << end.message;
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(file(text("cpus_", i)), text("Cpus_allowed_list:\t", last, "\n"));
+  }
+}
+
 TEST_F(LauncherTest, TheFirstFailureIsNamedAndTheOthersAreStopped) {
   const LaunchEnd end = run(3, "[ $SLACKLINE_RANK = 1 ] && exit 9; exec sleep 600", 50ms);
   EXPECT_EQ(end.exit_code, 9);
@@ -67,8 +109,8 @@ TEST_F(LauncherTest, WhoDoesNotStopWhenAskedIsKilled) {
 TEST_F(LauncherTest, TheFirstToDieIsNamedNotThoseThatMissIt) {
   const LaunchEnd end =
       launch({{"sh", "-c",
-               std::string("[ $SLACKLINE_RANK = 2 ] && last=die || last=barrier; exec '") +
-                   SLACKLINE_TEST_RANK_PROGRAM + "' join barrier $last"},
+               std::string("[ $SLACKLINE_RANK = 2 ] && last=die || last=gather=8; exec '") +
+                   SLACKLINE_TEST_RANK_PROGRAM + "' join gather=8 $last"},
               4});
   EXPECT_EQ(end.message, "rank 2 of 4 was killed by signal 9 (Killed)");
   EXPECT_EQ(end.exit_code, 128 + SIGKILL);

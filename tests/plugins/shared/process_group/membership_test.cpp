@@ -39,7 +39,14 @@ Variables at_a(Variables variables) {
   return variables;
 }
 
-TEST(MembershipTest, WithoutAnyVariableTheProcessIsAlone) { EXPECT_EQ(place({}), "0 of 1"); }
+TEST(MembershipTest, WithoutAnyVariableTheProcessIsAlone) {
+  EXPECT_EQ(place({}), "0 of 1");
+  EXPECT_FALSE(read({}).is_launched);
+}
+
+TEST(MembershipTest, OneThatIsAloneMayHaveBeenLaunchedSo) {
+  EXPECT_TRUE(read({{"PMI_RANK", "0"}, {"PMI_SIZE", "1"}}).is_launched);
+}
 
 TEST(MembershipTest, EachLauncherIsUnderstood) {
   EXPECT_EQ(place(at_a({{"SLACKLINE_RANK", "3"}, {"SLACKLINE_SIZE", "8"}, {"SLACKLINE_RUN", "x"}})),

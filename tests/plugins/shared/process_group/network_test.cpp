@@ -65,12 +65,12 @@ class NetworkTest : public testing_support::GroupTest {
 
 TEST_F(NetworkTest, RanksOfSeveralHostsMeetAtAPort) {
   rendezvous_ = "tcp://10.77.0.1:7000";
-  start_on_hosts({}, {"sum=100003", "broadcast"});
+  start_on_hosts({}, {"sum=100003", "gather=5", "broadcast=100003"});
   expect_all_done();
 }
 
 TEST_F(NetworkTest, RanksOfSeveralHostsMeetInAFile) {
-  start_on_hosts({}, {"sum=100003", "broadcast"});
+  start_on_hosts({}, {"sum=100003", "gather=5", "broadcast=100003"});
   expect_all_done();
 }
 

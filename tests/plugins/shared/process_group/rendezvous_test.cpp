@@ -68,10 +68,10 @@ TEST_F(RendezvousTest, StrangersAreLetGo) {
   strange("");
   strange("GET / HTTP/1.1\r\nHost: here\r\n\r\n");
   strange("G");
-  const std::array<unsigned char, 12> endless = {'G', 'S', 'L', 'K', 1,   0,
+  const std::array<unsigned char, 12> endless = {'G', 'S', 'L', 'K', 2,   0,
                                                  1,   0,   255, 255, 255, 255};
   strange({endless.begin(), endless.end()});
-  const std::array<unsigned char, 12> empty = {'G', 'S', 'L', 'K', 1, 0, 1, 0, 0, 0, 0, 0};
+  const std::array<unsigned char, 12> empty = {'G', 'S', 'L', 'K', 2, 0, 1, 0, 0, 0, 0, 0};
   strange({empty.begin(), empty.end()});
   start(1, 2, {}, {"sum=5"});
   expect_all_done();
@@ -86,7 +86,7 @@ TEST_F(RendezvousTest, StrangersAreNamedIfARankDoesNotCome) {
   expect_all_to_blame(-1,
                       "rank 1 of 2 did not come within 1 s; one from 127.0.0.1 was refused: it "
                       "does not speak slackline's protocol; one from 127.0.0.1 was refused: it "
-                      "speaks version 9 of slackline's protocol, and this is 1");
+                      "speaks version 9 of slackline's protocol, and this is 2");
 }
 
 TEST_F(RendezvousTest, MissingRanksAreNamedToAllThatCame) {

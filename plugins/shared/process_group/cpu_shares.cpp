@@ -1,0 +1,40 @@
+#include "cpu_shares.h"
+
+#include <slackline/error.h>
+#include <slackline/machine.h>
+
+#include <cerrno>
+
+#include <sched.h>
+
+namespace slackline::group {
+
+std::vector<int> own_cpus() {
+  cpu_set_t mask;
+  if (::sched_getaffinity(0, sizeof mask, &mask) != 0) {
+    throw IoError("cannot tell on which CPUs this process may run", errno);
+  }
+  const auto usable = static_cast<std::size_t>(usable_cpus());
+  std::vector<int> cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE && cpus.size() < usable; ++cpu) {
+    if (CPU_ISSET(static_cast<std::size_t>(cpu), &mask)) cpus.push_back(cpu);
+  }
+  return cpus;
+}
+
+std::vector<std::vector<int>> cpu_shares(const std::vector<int>& cpus, std::size_t processes) {
+  std::vector<std::vector<int>> shares(processes);
+  for (std::size_t i = 0; i < processes; ++i) {
+    if (cpus.size() < processes) {
+      shares[i] = {cpus[i % cpus.size()]};
+    } else {
+      const auto border = [&](std::size_t process) {
+        return cpus.begin() + static_cast<std::ptrdiff_t>(process * cpus.size() / processes);
+      };
+      shares[i].assign(border(i), border(i + 1));
+    }
+  }
+  return shares;
+}
+
+}  // namespace slackline::group
