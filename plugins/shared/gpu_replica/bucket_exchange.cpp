@@ -58,8 +58,8 @@ void BucketExchange::send() {
   const std::size_t pack_size = bucket_.size() / packs / kLine * kLine;
   for (std::size_t i = 0; i < packs; ++i) {
     const bool is_last = i + 1 == packs;
-    const std::span<float> pack = is_last ? bucket_.subspan(i * pack_size)
-                                          : bucket_.subspan(i * pack_size, pack_size);
+    const std::span<float> pack =
+        is_last ? bucket_.subspan(i * pack_size) : bucket_.subspan(i * pack_size, pack_size);
     if (pack.empty()) continue;
     const std::array range{cuda::MemoryRange{pack.data(), pack.size_bytes()}};
     runtime_.enqueue({"all-reduce", range, range}, stream_.get(),

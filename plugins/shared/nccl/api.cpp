@@ -20,9 +20,7 @@ class RealApi final : public Api {
                           cudaStream_t stream) override {
     return ncclAllReduce(values, values, count, ncclFloat32, op, communicator, stream);
   }
-  ncclResult_t finalize(ncclComm_t communicator) override {
-    return ncclCommFinalize(communicator);
-  }
+  ncclResult_t finalize(ncclComm_t communicator) override { return ncclCommFinalize(communicator); }
   ncclResult_t destroy(ncclComm_t communicator) override { return ncclCommDestroy(communicator); }
   ncclResult_t abort(ncclComm_t communicator) override { return ncclCommAbort(communicator); }
   const char* error_string(ncclResult_t result) override { return ncclGetErrorString(result); }

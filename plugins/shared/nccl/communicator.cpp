@@ -12,9 +12,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kMoment = 50us;      ///< short against a step, long against a question
+constexpr auto kMoment = 50us;  ///< short against a step, long against a question
 constexpr auto kWatchPeriod = 50ms;
-constexpr auto kLastWords = 5s;     ///< for all ranks to leave together
+constexpr auto kLastWords = 5s;  ///< for all ranks to leave together
 
 }  // namespace
 
@@ -118,8 +118,7 @@ ncclResult_t Communicator::state() {
 }
 
 void Communicator::sleep(std::unique_lock<std::mutex>& lock, std::chrono::nanoseconds time) {
-  clock_.wait(lock, changed_, clock_.now() + time,
-              [this] { return stopping_ || !loss_.empty(); });
+  clock_.wait(lock, changed_, clock_.now() + time, [this] { return !loss_.empty(); });
 }
 
 void Communicator::throw_if_lost() const {
@@ -148,8 +147,9 @@ void Communicator::abort() noexcept {
 void Communicator::watch() noexcept {
   std::unique_lock lock(mutex_);
   while (loss_.empty()) {
-    sleep(lock, kWatchPeriod);
-    if (loss_.empty() && stopping_) return;
+    clock_.wait(lock, changed_, clock_.now() + kWatchPeriod,
+                [this] { return stopping_ || !loss_.empty(); });
+    if (stopping_ && loss_.empty()) return;
     if (loss_.empty()) loss_ = find_loss(lock);
   }
   // From here on nobody uses it. All must know before it is aborted: then the device's work ends as

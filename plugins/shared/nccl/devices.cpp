@@ -27,9 +27,8 @@ DeviceId id_of(std::int32_t device) {
   return id;
 }
 
-std::int32_t device_of(std::optional<std::int32_t> local_rank, std::int32_t ranks,
-                       std::int32_t visible) {
-  if (visible == 1 || (ranks == 1 && !local_rank.has_value())) return 0;
+std::int32_t device_of(std::optional<std::int32_t> local_rank, std::int32_t visible) {
+  if (visible == 1) return 0;
   if (!local_rank.has_value()) {
     throw ConfigError(text("strategy mirrored_nccl: this process sees ", visible,
                            " GPUs, and the launcher does not say which rank of its host it is; set "

@@ -3,8 +3,9 @@
 #include <array>
 #include <cassert>
 #include <span>
-#include <type_traits>
 #include <utility>
+
+#include "process_group/rank_plan.h"
 
 namespace slackline::nccl {
 
@@ -33,12 +34,7 @@ void MirroredReplica::submit(const Batch* batch, const StepPlan& plan) {
 
 StepSums MirroredReplica::finish() {
   const StepSums own = replica_.finish();
-  if (ranks_ == nullptr) return own;
-  static_assert(std::is_trivially_copyable_v<StepSums>);
-  ranks_->all_gather(std::as_bytes(std::span(&own, 1)), std::as_writable_bytes(std::span(sums_)));
-  StepSums total;
-  for (const StepSums& each : sums_) total += each;
-  return total;
+  return ranks_ == nullptr ? own : group::sum_over_ranks(*ranks_, own, sums_);
 }
 
 TensorStore& MirroredReplica::state() {

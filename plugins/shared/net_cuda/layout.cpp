@@ -66,8 +66,8 @@ std::vector<std::size_t> last_writers(const Program& program) {
   for (std::size_t op = program.forward_ops; op < program.ops.size(); ++op) {
     for (const TensorId written : accesses_of(program.ops[op]).writes) {
       if (program.tensor(written).kind != TensorKind::kGradient) continue;
-      const auto of = std::ranges::find(
-          parameters, written, [&](TensorId id) { return program.tensor(id).gradient; });
+      const auto of = std::ranges::find(parameters, written,
+                                        [&](TensorId id) { return program.tensor(id).gradient; });
       last[static_cast<std::size_t>(of - parameters.begin())] = op;
     }
   }

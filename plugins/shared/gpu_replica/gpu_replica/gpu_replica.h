@@ -93,7 +93,7 @@ class GpuReplica {
   std::unique_ptr<Model> model_;
   std::optional<Mirror> mirror_;
   std::exception_ptr failure_;  ///< of a step that is one of several: then none can be finished
-  cuda::Event done_;  ///< for wait()
+  cuda::Event done_;            ///< for wait()
   // Lists, between which steps are moved: a steady run allocates nothing.
   std::list<InFlight> in_flight_;  ///< oldest first
   std::list<InFlight> free_;

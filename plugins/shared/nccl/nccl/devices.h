@@ -21,13 +21,12 @@ struct DeviceId {
 /// Throws DeviceError.
 [[nodiscard]] DeviceId id_of(std::int32_t device);
 
-/// Which GPU a rank takes: that with its number on the host; or, if it sees a single one, that, as
-/// a launcher may show each rank its own. Without a number on the host, it must be so, or there is
-/// a single rank.
+/// Which GPU one of several ranks takes: that with its number on the host; or, if it sees a single
+/// one, that, as a launcher may show each rank its own (if it is not, require_distinct_devices()
+/// finds out).
 ///
-/// Errors     ConfigError if there are too few, or the launcher says too little.
-[[nodiscard]] std::int32_t device_of(std::optional<std::int32_t> local_rank, std::int32_t ranks,
-                                     std::int32_t visible);
+/// Errors     ConfigError if there are too few, or the launcher does not tell the number.
+[[nodiscard]] std::int32_t device_of(std::optional<std::int32_t> local_rank, std::int32_t visible);
 
 /// Throws ConfigError at all ranks, naming two of them, if they have the same GPU. All ranks call
 /// this.

@@ -47,8 +47,7 @@ class MirroredReplica {
  private:
   class Others final : public gpu::Peers {
    public:
-    Others(Ranks& ranks, Communicator& communicator)
-        : ranks_(ranks), communicator_(communicator) {}
+    Others(Ranks& ranks, Communicator& communicator) : ranks_(ranks), communicator_(communicator) {}
     void check() override { communicator_.check(); }
     void pause() override { communicator_.pause(); }
     void abort(const std::string& reason) noexcept override {

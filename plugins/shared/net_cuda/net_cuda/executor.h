@@ -181,7 +181,7 @@ class Executor {
   std::map<Key, Instance> instances_;
   Action gather_, update_, refresh_;
   std::vector<Action> gather_parts_;  ///< layout().parts
-  bool needs_refresh_ = true;  ///< values were written, and what is made of them was not
+  bool needs_refresh_ = true;         ///< values were written, and what is made of them was not
 };
 
 }  // namespace slackline::net::cuda

@@ -136,9 +136,8 @@ TEST(BucketExchangeTest, ThreeBucketsAreTheLastStageTheOneBeforeAndTheRest) {
 }
 
 TEST(BucketExchangeTest, ManyBucketsAreTheModelsOwnPieces) {
-  EXPECT_THAT(
-      reduced_with({.buckets = 64}),
-      ElementsAre("23616+2048", "8640+14976", "1536+7104", "320+1216", "64+256", "0+64"));
+  EXPECT_THAT(reduced_with({.buckets = 64}),
+              ElementsAre("23616+2048", "8640+14976", "1536+7104", "320+1216", "64+256", "0+64"));
 }
 
 TEST(BucketExchangeTest, PacksAreEqualAndTheLastTakesTheRemainder) {
