@@ -13,6 +13,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kMoment = 50us;  ///< short against a step, long against a question
+/// Questions without a moment between them: an all-reduce is enqueued sooner than one has passed.
+constexpr int kQuickQuestions = 200;
 constexpr auto kWatchPeriod = 50ms;
 constexpr auto kLastWords = 5s;  ///< for all ranks to leave together
 
@@ -87,10 +89,10 @@ void Communicator::all_reduce(std::span<float> values, ncclRedOp_t op, void* str
 /// Waits for what a call has left to do, and throws if it fails.
 void Communicator::settle(ncclResult_t result, const std::string& doing,
                           std::optional<Clock::Time> deadline) {
-  while (result == ncclInProgress) {
+  for (int asked = 0; result == ncclInProgress; ++asked) {
     check_ranks_();
     std::unique_lock lock(mutex_);
-    sleep(lock, kMoment);
+    if (asked >= kQuickQuestions) sleep(lock, kMoment);
     throw_if_lost();
     result = state();
     if (result == ncclInProgress && deadline.has_value() && clock_.now() >= *deadline) {

@@ -1,5 +1,7 @@
 #include "net_cuda/trainer.h"
 
+#include <slackline/error.h>
+
 namespace slackline::net::cuda {
 
 Trainer::Trainer(Executor& executor, Launch launch, Runtime& runtime, cudaStream_t stream)
@@ -58,12 +60,28 @@ void Trainer::run(const Work& work, Launch launch) {
   const auto [found, is_new] = graphs_.try_emplace(work);
   if (is_new) return enqueue(work);
   slackline::cuda::Graph& graph = found->second;
-  if (graph == nullptr) {
-    runtime_.begin_capture(stream_);
-    enqueue(work);
-    graph = {runtime_.end_capture(stream_), slackline::cuda::Destroy{&runtime_}};
-  }
+  if (graph == nullptr) graph = capture(work);
   runtime_.launch(graph.get(), stream_);
+}
+
+slackline::cuda::Graph Trainer::capture(const Work& work) {
+  const auto end = [this] {
+    return slackline::cuda::Graph(runtime_.end_capture(stream_),
+                                  slackline::cuda::Destroy{&runtime_});
+  };
+  runtime_.begin_capture(stream_);
+  try {
+    enqueue(work);
+  } catch (...) {
+    // What was captured so far must not stay: it may hold a communicator.
+    try {
+      end();
+    } catch (const DeviceError&) {
+      // A capture that cannot be ended as a graph is ended all the same.
+    }
+    throw;
+  }
+  return end();
 }
 
 void Trainer::enqueue(const Work& work) {

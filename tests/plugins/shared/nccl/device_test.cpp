@@ -5,11 +5,13 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdlib>
 #include <memory>
 #include <numeric>
 #include <string>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "cuda/handles.h"
@@ -23,6 +25,7 @@ namespace slackline::nccl {
 namespace {
 
 using cuda::runtime;
+using testing::HasSubstr;
 
 class NcclDeviceTest : public testing::Test {
  protected:
@@ -97,6 +100,20 @@ TEST_F(NcclDeviceTest, AnAbortedCommunicatorEndsWhoeverWaits) {
 TEST_F(NcclDeviceTest, TheGpuHasAnIdOfItsOwn) {
   EXPECT_GE(visible_devices(), 1);
   EXPECT_NE(id_of(0).uuid, DeviceId{}.uuid);
+}
+
+/// The real NCCL's failure, which needs no GPU.
+TEST(NcclTest, WithoutAGpuItsOwnWordsSaySo) {
+  if (cuda::why_unavailable().empty()) GTEST_SKIP() << "this machine has a GPU";
+  ::setenv("NCCL_SOCKET_IFNAME", "lo", 1);
+  FakeRanks ranks(0, 1);
+  try {
+    const Communicator communicator(
+        api(), ranks, {}, [] {}, steady_clock());
+    FAIL() << "it is connected";
+  } catch (const DeviceError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("NCCL cannot connect rank 0 of 1: unhandled cuda error"));
+  }
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <ranges>
 #include <string>
 #include <vector>
@@ -32,14 +33,21 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::Not;
 
-/// Forgets a wait if a test wants it to.
+/// Forgets a wait, or fails, if a test wants it to.
 class Device final : public slackline::cuda::FakeRuntime {
  public:
   void wait(cudaStream_t stream, cudaEvent_t event) override {
     if (waits++ != forgotten_wait) FakeRuntime::wait(stream, event);
   }
+  void enqueue(const slackline::cuda::Work& work, cudaStream_t stream,
+               const std::function<void(cudaStream_t)>& call) override {
+    if (work.name == failing) throw DeviceError("cannot enqueue it");
+    FakeRuntime::enqueue(work, stream, call);
+  }
+
   int waits = 0;
   int forgotten_wait = -1;
+  std::string failing;  ///< work that cannot be enqueued
 };
 
 class TwoRanks final : public Collective {
@@ -214,6 +222,18 @@ TEST(ExchangeOrderTest, OnlyStepsThatAreFullAtAllReplicasAreCaptured) {
   for (int step = 0; step < 3; ++step) replica.train(16, 32);
   EXPECT_EQ(replica.cuda.graphs(), 1u);
   EXPECT_EQ(replica.count("graph"), 2);
+}
+
+TEST(ExchangeOrderTest, ACaptureThatFailsIsEnded) {
+  Replica replica;
+  replica.train(16, 32);
+  replica.cuda.failing = "all-reduce";
+  EXPECT_THROW(replica.train(16, 32), DeviceError);
+  EXPECT_EQ(replica.cuda.graphs(), 0u);
+  replica.cuda.failing.clear();
+  replica.evaluate(16);
+  EXPECT_EQ(replica.cuda.work().back(), "copy");  // and no part of a graph
+  EXPECT_THAT(replica.cuda.violations(), IsEmpty());
 }
 
 TEST(GradientPartsTest, CoverAllGradientsWithoutOverlapFromTheLastStageToTheFirst) {
