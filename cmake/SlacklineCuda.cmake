@@ -2,14 +2,17 @@
 #
 # SLACKLINE_HAVE_CUDA is true where the toolkit (12 or later) has its compiler and cuDNN 9. Then there are
 # slackline::cudart (linked statically: such a plugin loads without a driver) and slackline::cudnn, and the
-# language CUDA compiles for SLACKLINE_CUDA_ARCHITECTURES.
+# language CUDA compiles for SLACKLINE_CUDA_ARCHITECTURES. SLACKLINE_HAVE_NCCL is true where there is NCCL,
+# too: slackline::nccl.
 
 option(SLACKLINE_CUDA "Build the plugins for GPUs where the CUDA toolkit and cuDNN are found" ON)
 set(SLACKLINE_CUDA_ARCHITECTURES "80-real;90a-real;90-virtual" CACHE STRING
   "What CUDA kernels are compiled for, in the words of CUDA_ARCHITECTURES")
 
 set(SLACKLINE_HAVE_CUDA FALSE)
+set(SLACKLINE_HAVE_NCCL FALSE)
 set(slackline_cuda_plugins "model/resnet_cudnn, strategy/one_gpu")
+set(slackline_nccl_plugins "strategy/mirrored_nccl")
 
 function(slackline_find_cuda out_missing)
   find_package(CUDAToolkit 12 QUIET)
@@ -44,12 +47,36 @@ function(slackline_find_cuda out_missing)
   )
 endfunction()
 
+# ncclConfig_t has maxCTAs from 2.17 on.
+function(slackline_find_nccl out_missing)
+  find_package(CUDAToolkit 12 QUIET)
+  find_path(SLACKLINE_NCCL_INCLUDE_DIR nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  find_library(SLACKLINE_NCCL nccl HINTS ${CUDAToolkit_LIBRARY_DIR})
+  if(NOT SLACKLINE_NCCL OR NOT SLACKLINE_NCCL_INCLUDE_DIR)
+    set(${out_missing} "no NCCL beside the CUDA toolkit ${CUDAToolkit_VERSION}" PARENT_SCOPE)
+    return()
+  endif()
+  file(STRINGS ${SLACKLINE_NCCL_INCLUDE_DIR}/nccl.h lines REGEX "#define NCCL_(MAJOR|MINOR) ")
+  string(REGEX REPLACE ".*NCCL_MAJOR ([0-9]+).*NCCL_MINOR ([0-9]+).*" "\\1.\\2" version "${lines}")
+  if(version VERSION_LESS 2.17)
+    set(${out_missing} "NCCL ${version} is older than 2.17" PARENT_SCOPE)
+    return()
+  endif()
+  add_library(slackline::nccl INTERFACE IMPORTED GLOBAL)
+  set_target_properties(slackline::nccl PROPERTIES
+    INTERFACE_INCLUDE_DIRECTORIES "${SLACKLINE_NCCL_INCLUDE_DIR};${CUDAToolkit_INCLUDE_DIRS}"
+    INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${SLACKLINE_NCCL_INCLUDE_DIR};${CUDAToolkit_INCLUDE_DIRS}"
+    INTERFACE_LINK_LIBRARIES ${SLACKLINE_NCCL}
+  )
+  message(STATUS "NCCL ${version}: with ${slackline_nccl_plugins}")
+endfunction()
+
 if(NOT SLACKLINE_CUDA)
-  message(STATUS "SLACKLINE_CUDA is off: without ${slackline_cuda_plugins}")
+  message(STATUS "SLACKLINE_CUDA is off: without ${slackline_cuda_plugins}, ${slackline_nccl_plugins}")
 else()
   slackline_find_cuda(slackline_cuda_missing)
   if(slackline_cuda_missing)
-    message(STATUS "${slackline_cuda_missing}: without ${slackline_cuda_plugins}")
+    message(STATUS "${slackline_cuda_missing}: without ${slackline_cuda_plugins}, ${slackline_nccl_plugins}")
   else()
     set(SLACKLINE_HAVE_CUDA TRUE)
     set(CMAKE_CUDA_ARCHITECTURES ${SLACKLINE_CUDA_ARCHITECTURES})
@@ -63,5 +90,11 @@ else()
     set(CMAKE_CUDA_STANDARD 20)
     set(CMAKE_CUDA_EXTENSIONS OFF)
     message(STATUS "CUDA ${CMAKE_CUDA_COMPILER_VERSION}: with ${slackline_cuda_plugins}")
+    slackline_find_nccl(slackline_nccl_missing)
+    if(slackline_nccl_missing)
+      message(STATUS "${slackline_nccl_missing}: without ${slackline_nccl_plugins}")
+    else()
+      set(SLACKLINE_HAVE_NCCL TRUE)
+    endif()
   endif()
 endif()

@@ -113,6 +113,7 @@ struct ReplicaStep {
   UpdateRule rule;
   GradientExchange* exchange = nullptr;  ///< null if the replica shares its gradients with nobody,
                                          ///< and then there is a batch
+  std::int32_t replicas = 1;             ///< of all ranks, that make this step together
 };
 
 /// What a tensor of a model is for.

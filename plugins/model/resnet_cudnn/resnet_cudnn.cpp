@@ -126,7 +126,11 @@ class ResnetModel final : public Model {
   }
   void update(const UpdateRule& rule) override { trainer_->update(rule); }
   void train(const ReplicaStep& step, StepSums& sums) override {
-    trainer_->train(on_device(*step.batch), step.global_batch_size, step.rule, sums);
+    const DeviceBatch batch = step.batch == nullptr ? DeviceBatch{} : on_device(*step.batch);
+    if (step.exchange == nullptr) {
+      return trainer_->train(batch, step.global_batch_size, step.rule, sums);
+    }
+    trainer_->train(batch, step.global_batch_size, step.rule, sums, *step.exchange, step.replicas);
   }
   void evaluate(const Batch& batch, StepSums& sums) override {
     trainer_->evaluate(on_device(batch), sums);

@@ -7,6 +7,8 @@
 
 namespace slackline::gpu {
 
+Peers::~Peers() = default;
+
 GpuReplica::GpuReplica(cuda::Runtime& runtime, std::int32_t device)
     : runtime_(runtime), device_(device) {}
 
@@ -44,37 +46,59 @@ void GpuReplica::submit(const Batch* batch, const StepPlan& plan) {
   runtime_.use_device(device_);
   InFlight& step = new_step();
   try {
-    if (batch != nullptr && batch->size > 0) launch(*batch, plan, *step.sums.data());
+    launch(batch == nullptr || batch->size == 0 ? nullptr : batch, plan, *step.sums.data());
     runtime_.record(step.done.get(), stream_.get());
-  } catch (...) {
+  } catch (const std::exception& error) {
     step.error = std::current_exception();
+    if (!mirror_.has_value()) return;
+    // At once: what is enqueued next would meet the wrong part of the others' steps.
+    mirror_->peers.abort(error.what());
+    if (failure_ == nullptr) failure_ = step.error;
   }
 }
 
-void GpuReplica::launch(const Batch& batch, const StepPlan& plan, StepSums& sums) {
-  const cuda::NvtxRange range(plan.kind == StepKind::kEvaluate ? "evaluate" : "train");
-  if (batch.ready != nullptr) {
-    runtime_.wait(stream_.get(), static_cast<cudaEvent_t>(batch.ready));
+void GpuReplica::launch(const Batch* batch, const StepPlan& plan, StepSums& sums) {
+  const bool is_training = plan.kind == StepKind::kTrain;
+  if (batch == nullptr && !(is_training && mirror_.has_value())) return;
+  if (mirror_.has_value()) mirror_->peers.check();
+  const cuda::NvtxRange range(is_training ? "train" : "evaluate");
+  if (batch != nullptr && batch->ready != nullptr) {
+    runtime_.wait(stream_.get(), static_cast<cudaEvent_t>(batch->ready));
   }
-  if (plan.kind == StepKind::kEvaluate) {
-    model_->evaluate(batch, sums);
-  } else {
-    model_->train({.batch = &batch,
-                   .global_batch_size = plan.samples > 0 ? plan.samples : batch.size,
-                   .rule = plan.rule},
-                  sums);
+  if (!is_training) return model_->evaluate(*batch, sums);
+  ReplicaStep step{.batch = batch, .global_batch_size = plan.samples, .rule = plan.rule};
+  if (step.global_batch_size == 0) step.global_batch_size = batch == nullptr ? 0 : batch->size;
+  if (mirror_.has_value()) {
+    step.exchange = &mirror_->exchange;
+    step.replicas = mirror_->replicas;
   }
+  model_->train(step, sums);
 }
 
 StepSums GpuReplica::finish() {
   const cuda::NvtxRange range("wait for a step");
   assert(!in_flight_.empty());
+  if (failure_ != nullptr) std::rethrow_exception(failure_);
   InFlight& step = in_flight_.front();
+  // What this throws leaves the step on its way, as the device may still work on it.
+  if (step.error == nullptr) wait_for(step.done);
   free_.splice(free_.end(), in_flight_, in_flight_.begin());
   if (step.error != nullptr) std::rethrow_exception(std::exchange(step.error, nullptr));
-  runtime_.use_device(device_);
-  runtime_.synchronize(step.done.get());
   return *step.sums.data();
+}
+
+void GpuReplica::wait() {
+  if (done_ == nullptr) done_ = cuda::make_event(runtime_);
+  runtime_.record(done_.get(), stream_.get());
+  wait_for(done_);
+}
+
+void GpuReplica::wait_for(const cuda::Event& event) {
+  runtime_.use_device(device_);
+  if (!mirror_.has_value()) return runtime_.synchronize(event.get());
+  while (!runtime_.is_done(event.get())) mirror_->peers.pause();
+  // An exchange that was given up is done, too.
+  mirror_->peers.check();
 }
 
 }  // namespace slackline::gpu

@@ -20,6 +20,12 @@ namespace {
 
 std::size_t at(TensorId id) { return static_cast<std::size_t>(id); }
 
+std::vector<MemoryRange> existing(std::initializer_list<MemoryRange> ranges) {
+  std::vector<MemoryRange> found(ranges);
+  std::erase_if(found, [](const MemoryRange& range) { return range.bytes == 0; });
+  return found;
+}
+
 }  // namespace
 
 Executor::Place Executor::place(TensorId id, std::int64_t batch) const {
@@ -186,6 +192,32 @@ void Executor::run(Mode mode, std::int32_t size, std::int32_t global_batch_size)
   if (mode == Mode::kTraining) enqueue(gather_);
 }
 
+void Executor::run(std::int32_t size, std::int32_t global_batch_size, GradientExchange& exchange) {
+  prepare(Mode::kTraining, size, global_batch_size);
+  const std::vector<GradientPart>& parts = layout_.parts;
+  std::size_t next = 0;
+  for (const Action& action :
+       instances_.at(key_of(Mode::kTraining, size, global_batch_size)).actions) {
+    while (next < parts.size() && parts[next].last_op < action.op) begin_exchange(next++, exchange);
+    enqueue(action);
+  }
+  while (next < parts.size()) begin_exchange(next++, exchange);
+  exchange.finish();
+}
+
+void Executor::begin_exchange(std::size_t part, GradientExchange& exchange) {
+  enqueue(gather_parts_[part]);
+  exchange.begin(gradients_.span().subspan(layout_.parts[part].begin, layout_.parts[part].size));
+}
+
+void Executor::exchange_zeros(GradientExchange& exchange) {
+  runtime_.fill(gradients_.data(), 0, gradients_.bytes(), stream_);
+  for (const GradientPart& part : layout_.parts) {
+    exchange.begin(gradients_.span().subspan(part.begin, part.size));
+  }
+  exchange.finish();
+}
+
 void Executor::update() { enqueue(update_); }
 
 ParameterArgs Executor::parameter_args() {
@@ -214,31 +246,39 @@ ParameterArgs Executor::parameter_args() {
           .penalty = penalty_.data()};
 }
 
+Action Executor::gather_action(const GradientPart& part) {
+  const Precision precision = spec_.precision;
+  ParameterArgs args = parameter_args();
+  args.pieces += part.first_piece;
+  args.piece_count = static_cast<std::int32_t>(part.piece_count);
+  const MemoryRange gradients{gradients_.data() + part.begin, part.size * sizeof(float)};
+  const std::size_t bytes = raw_.size() == 0 ? 0 : bytes_of(precision);
+  return {.name = "gather gradients",
+          .reads = existing({{raw_.data() + part.begin * bytes, part.size * bytes},
+                             gradients,
+                             loss_scale_.range(),
+                             trained_.range(),
+                             pieces_.range()}),
+          .writes = {gradients},
+          .call = [precision, args](cudaStream_t stream) {
+            gather_gradients(precision, args, stream);
+          }};
+}
+
 void Executor::make_update_actions() {
-  const auto existing = [](std::initializer_list<MemoryRange> ranges) {
-    std::vector<MemoryRange> found(ranges);
-    std::erase_if(found, [](const MemoryRange& range) { return range.bytes == 0; });
-    return found;
-  };
   const Precision precision = spec_.precision;
   const ParameterArgs args = parameter_args();
-  gather_ = {.name = "gather gradients",
-             .reads = existing({raw_.range(), gradients_.range(), loss_scale_.range(),
-                                trained_.range(), pieces_.range()}),
-             .writes = existing({gradients_.range()}),
+  gather_ = gather_action({.size = gradients_.size(), .piece_count = pieces_.size()});
+  for (const GradientPart& part : layout_.parts) gather_parts_.push_back(gather_action(part));
+  update_ = {.name = "update",
+             .reads = existing({gradients_.range(), values_.range(), velocities_.range(),
+                                trained_.range(), pieces_.range(), schedule_.range()}),
+             .writes = existing({values_.range(), velocities_.range(), copies_.range(),
+                                 piece_sums_.range(), rates_.range(), loss_scale_.range(),
+                                 schedule_.range(), penalty_.range()}),
              .call = [precision, args](cudaStream_t stream) {
-               gather_gradients(precision, args, stream);
+               net::cuda::update(precision, args, stream);
              }};
-  update_ = {
-      .name = "update",
-      .reads = existing({gradients_.range(), values_.range(), velocities_.range(), trained_.range(),
-                         pieces_.range(), schedule_.range(), rate_table_.range()}),
-      .writes =
-          existing({values_.range(), velocities_.range(), copies_.range(), piece_sums_.range(),
-                    rates_.range(), loss_scale_.range(), schedule_.range(), penalty_.range()}),
-      .call = [precision, args](cudaStream_t stream) {
-        net::cuda::update(precision, args, stream);
-      }};
   refresh_ = {.name = "refresh",
               .reads = existing({values_.range(), trained_.range(), pieces_.range()}),
               .writes = existing({copies_.range(), piece_sums_.range(), penalty_.range()}),

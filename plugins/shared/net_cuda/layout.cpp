@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <string_view>
 #include <variant>
 
 #include "net/plan.h"
@@ -52,6 +53,56 @@ void place_persistent(const Program& program, const OptimizerSpec& optimizer, La
   }
 }
 
+/// layer1, layer2, …; empty for what comes before and behind them.
+std::string_view stage_of(const Tensor& parameter) {
+  const std::string_view name = parameter.name;
+  return name.starts_with("layer") ? name.substr(0, name.find('.')) : std::string_view();
+}
+
+/// The last operation that writes a gradient, by place of the parameter among the parameters.
+std::vector<std::size_t> last_writers(const Program& program) {
+  const std::vector<TensorId> parameters = program.all(TensorKind::kParameter);
+  std::vector<std::size_t> last(parameters.size());
+  for (std::size_t op = program.forward_ops; op < program.ops.size(); ++op) {
+    for (const TensorId written : accesses_of(program.ops[op]).writes) {
+      if (program.tensor(written).kind != TensorKind::kGradient) continue;
+      const auto of = std::ranges::find(parameters, written,
+                                        [&](TensorId id) { return program.tensor(id).gradient; });
+      last[static_cast<std::size_t>(of - parameters.begin())] = op;
+    }
+  }
+  return last;
+}
+
+/// Stages, and with them their gradients, lie one behind the other, from the first to the last; the
+/// backward pass comes to the last one first.
+std::vector<GradientPart> gradient_parts(const Program& program, const Layout& layout) {
+  const std::vector<TensorId> parameters = program.all(TensorKind::kParameter);
+  const std::vector<std::size_t> last = last_writers(program);
+  std::vector<GradientPart> parts;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const bool is_first = i == 0 || stage_of(program.tensor(parameters[i])) !=
+                                        stage_of(program.tensor(parameters[i - 1]));
+    if (is_first) parts.push_back({.begin = layout.offset(parameters[i])});
+    GradientPart& part = parts.back();
+    const bool is_end = i + 1 == parameters.size();
+    part.size = (is_end ? layout.parameter_values : layout.offset(parameters[i + 1])) - part.begin;
+    part.last_op = std::max(part.last_op, last[i]);
+  }
+  for (GradientPart& part : parts) {
+    const auto piece_at = [&](std::size_t value) {
+      return std::ranges::lower_bound(layout.pieces, static_cast<std::int64_t>(value), {},
+                                      &Piece::begin) -
+             layout.pieces.begin();
+    };
+    part.first_piece = static_cast<std::size_t>(piece_at(part.begin));
+    part.piece_count =
+        static_cast<std::size_t>(piece_at(part.begin + part.size)) - part.first_piece;
+  }
+  std::ranges::stable_sort(parts, {}, &GradientPart::last_op);
+  return parts;
+}
+
 std::size_t bytes_in_arena(const Tensor& tensor, const Extents& extents, Precision precision) {
   switch (tensor.kind) {
     case TensorKind::kActivation:
@@ -88,6 +139,7 @@ Layout make_layout(const Program& program, Precision precision, const OptimizerS
   layout.offsets.resize(program.tensors.size());
   layout.bytes.resize(program.tensors.size());
   place_persistent(program, optimizer, layout);
+  layout.parts = gradient_parts(program, layout);
 
   for (std::size_t i = 0; i < layout.bytes.size(); ++i) {
     layout.bytes[i] = bytes_in_arena(program.tensors[i], layout.extents[i], precision);

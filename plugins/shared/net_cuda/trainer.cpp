@@ -1,5 +1,7 @@
 #include "net_cuda/trainer.h"
 
+#include <slackline/error.h>
+
 namespace slackline::net::cuda {
 
 Trainer::Trainer(Executor& executor, Launch launch, Runtime& runtime, cudaStream_t stream)
@@ -16,48 +18,96 @@ void Trainer::train(const DeviceBatch& batch, std::int32_t global_batch_size,
                     const UpdateRule& rule, StepSums& sums) {
   executor_.ingest(batch);
   write_schedule(rule);
-  run(Part::kTrain, batch.size, global_batch_size);
+  run({Part::kTrain, batch.size, global_batch_size}, launch_);
   copy_sums(sums);
+}
+
+void Trainer::train(const DeviceBatch& batch, std::int32_t global_batch_size,
+                    const UpdateRule& rule, StepSums& sums, GradientExchange& exchange,
+                    std::int32_t replicas) {
+  const auto full = static_cast<std::int32_t>(executor_.layout().batch_size);
+  const bool are_all_full = global_batch_size == replicas * full;
+  if (batch.size > 0) executor_.ingest(batch);
+  write_schedule(rule);
+  run({Part::kTrain, batch.size, global_batch_size, &exchange},
+      are_all_full ? launch_ : Launch::kStream);
+  if (batch.size > 0) {
+    copy_sums(sums);
+  } else {
+    sums = {};
+  }
 }
 
 void Trainer::forward_backward(const DeviceBatch& batch, std::int32_t global_batch_size,
                                StepSums& sums) {
   executor_.ingest(batch);
-  run(Part::kForwardBackward, batch.size, global_batch_size);
+  run({Part::kForwardBackward, batch.size, global_batch_size}, launch_);
   copy_sums(sums);
 }
 
 void Trainer::update(const UpdateRule& rule) {
   write_schedule(rule);
-  run(Part::kUpdate, 0, 0);
+  run({Part::kUpdate}, launch_);
 }
 
 void Trainer::evaluate(const DeviceBatch& batch, StepSums& sums) {
   executor_.ingest(batch);
-  run(Part::kEvaluate, batch.size, 0);
+  run({Part::kEvaluate, batch.size}, launch_);
   copy_sums(sums);
 }
 
-void Trainer::run(Part part, std::int32_t size, std::int32_t global_batch_size) {
-  if (launch_ == Launch::kStream) return enqueue(part, size, global_batch_size);
-  const auto [found, is_new] = graphs_.try_emplace(Key{part, size, global_batch_size});
-  if (is_new) return enqueue(part, size, global_batch_size);
+void Trainer::run(const Work& work, Launch launch) {
+  if (launch == Launch::kStream) return enqueue(work);
+  const auto [found, is_new] = graphs_.try_emplace(work);
+  if (is_new) return enqueue(work);
   slackline::cuda::Graph& graph = found->second;
-  if (graph == nullptr) {
-    runtime_.begin_capture(stream_);
-    enqueue(part, size, global_batch_size);
-    graph = {runtime_.end_capture(stream_), slackline::cuda::Destroy{&runtime_}};
-  }
+  if (graph == nullptr) graph = capture(work);
   runtime_.launch(graph.get(), stream_);
 }
 
-void Trainer::enqueue(Part part, std::int32_t size, std::int32_t global_batch_size) {
-  if (part == Part::kEvaluate) {
-    executor_.run(Mode::kEvaluation, size, global_batch_size);
-  } else if (part != Part::kUpdate) {
-    executor_.run(Mode::kTraining, size, global_batch_size);
+slackline::cuda::Graph Trainer::capture(const Work& work) {
+  const auto end = [this] {
+    return slackline::cuda::Graph(runtime_.end_capture(stream_),
+                                  slackline::cuda::Destroy{&runtime_});
+  };
+  runtime_.begin_capture(stream_);
+  try {
+    enqueue(work);
+  } catch (...) {
+    // What was captured so far must not stay: it may hold a communicator.
+    try {
+      end();
+    } catch (const DeviceError&) {
+      // A capture that cannot be ended as a graph is ended all the same.
+    }
+    throw;
   }
-  if (part == Part::kTrain || part == Part::kUpdate) executor_.update();
+  return end();
+}
+
+void Trainer::enqueue(const Work& work) {
+  switch (work.part) {
+    case Part::kEvaluate:
+      return executor_.run(Mode::kEvaluation, work.size, work.global_batch_size);
+    case Part::kForwardBackward:
+      return executor_.run(Mode::kTraining, work.size, work.global_batch_size);
+    case Part::kTrain:
+      compute_gradients(work);
+      break;
+    case Part::kUpdate:
+      break;
+  }
+  executor_.update();
+}
+
+void Trainer::compute_gradients(const Work& work) {
+  if (work.exchange == nullptr) {
+    executor_.run(Mode::kTraining, work.size, work.global_batch_size);
+  } else if (work.size == 0) {
+    executor_.exchange_zeros(*work.exchange);
+  } else {
+    executor_.run(work.size, work.global_batch_size, *work.exchange);
+  }
 }
 
 /// Without a table, as upstream's callback: a small copy from the host at the start of a step, if

@@ -24,23 +24,22 @@ class Alone final : public ProcessGroup, public Ranks {
   [[nodiscard]] std::int32_t size() const override { return 1; }
   [[nodiscard]] Ranks& ranks() override { return *this; }
   [[nodiscard]] std::int32_t local_rank() const override { return 0; }
-  void all_reduce_sum(std::span<float>, void*) override { check(Call::kAllReduce); }
+  void all_reduce_sum(std::span<float>, void*) override { check(name(Call::kAllReduce)); }
   [[nodiscard]] std::chrono::nanoseconds waited() const noexcept override { return {}; }
   void abort() noexcept override { has_aborted_ = true; }
 
   [[nodiscard]] const std::string& host(std::int32_t) const override { return host_; }
   void all_gather(std::span<const std::byte> mine, std::span<std::byte> all) override {
-    check(Call::kAllGather);
+    check(name(Call::kAllGather));
     std::ranges::copy(mine, all.begin());
   }
-  void broadcast(std::span<std::byte>) override { check(Call::kBroadcast); }
+  void broadcast(std::span<std::byte>) override { check(name(Call::kBroadcast)); }
   void abort(const std::string&) noexcept override { has_aborted_ = true; }
-
- private:
-  void check(Call call) const {
-    if (has_aborted_) throw DeviceError(text(name(call), ": rank 0 (", host_, ") aborted"));
+  void check(const char* doing) override {
+    if (has_aborted_) throw DeviceError(text(doing, ": rank 0 (", host_, ") aborted"));
   }
 
+ private:
   const std::string host_;
   std::atomic<bool> has_aborted_{false};
 };
@@ -69,6 +68,7 @@ class Connected final : public ProcessGroup, public Ranks {
     assert(stream == nullptr);
     exchange_.all_reduce_sum(values);
   }
+  void check(const char* doing) override { watch_->check(doing); }
   [[nodiscard]] std::chrono::nanoseconds waited() const noexcept override {
     return exchange_.waited();
   }

@@ -7,17 +7,46 @@
 #include <exception>
 #include <list>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "cuda/handles.h"
 
 namespace slackline::gpu {
 
+/// The other replicas, for one that may wait for them: they may be lost.
+///
+/// Threads    one caller at a time.
+/// Errors     DeviceError, naming it, once one is lost.
+class Peers {
+ public:
+  Peers() = default;
+  Peers(const Peers&) = delete;
+  Peers& operator=(const Peers&) = delete;
+  virtual ~Peers();
+
+  virtual void check() = 0;
+  /// The same behind a moment asleep: a wait for the device is made of these.
+  virtual void pause() = 0;
+  /// This replica has failed, and the others must not wait for it.
+  virtual void abort(const std::string& reason) noexcept = 0;
+};
+
+/// What makes a replica one of several. All must outlive it.
+struct Mirror {
+  GradientExchange& exchange;
+  Peers& peers;
+  std::int32_t replicas = 1;
+};
+
 /// One replica of a model on one GPU: its stream, and the steps that are on their way.
 ///
-/// Lifecycle  construct, build(), then submit() and finish() in turns. Destruction waits for the
-///            steps that are still on their way.
+/// Lifecycle  construct, build(), join() if there are other replicas, then submit() and finish() in
+///            turns. Destruction waits for the steps that are still on their way.
 /// Threads    one caller at a time.
 /// Errors     what a step's launch throws is rethrown by its finish(); so is a device's failure.
+///            After a device's failure, or that of a step or of another replica if there are
+///            others, no step can be finished.
 class GpuReplica {
  public:
   /// `runtime` must outlive this.
@@ -31,12 +60,20 @@ class GpuReplica {
   /// What the model was built with.
   [[nodiscard]] const ModelSpec& spec() const { return spec_; }
   [[nodiscard]] Model& model() { return *model_; }
+  /// Where its work is enqueued.
+  [[nodiscard]] cudaStream_t stream() const { return stream_.get(); }
+
+  /// From here on, steps are parts of those of all replicas.
+  void join(const Mirror& mirror) { mirror_.emplace(mirror); }
 
   /// Starts a step on the batch, which may be null; returns once enqueued. The batch is borrowed
   /// until the finish() of this step.
   void submit(const Batch* batch, const StepPlan& plan);
   /// Waits, asleep, for the oldest step that is not finished.
   [[nodiscard]] StepSums finish();
+
+  /// Waits, asleep, for everything that was enqueued, until another replica is lost.
+  void wait();
 
  private:
   struct InFlight {
@@ -46,13 +83,17 @@ class GpuReplica {
   };
 
   [[nodiscard]] InFlight& new_step();
-  void launch(const Batch& batch, const StepPlan& plan, StepSums& sums);
+  void launch(const Batch* batch, const StepPlan& plan, StepSums& sums);
+  void wait_for(const cuda::Event& event);
 
   cuda::Runtime& runtime_;
   const std::int32_t device_;
   cuda::Stream stream_;
   ModelSpec spec_;
   std::unique_ptr<Model> model_;
+  std::optional<Mirror> mirror_;
+  std::exception_ptr failure_;  ///< of a step that is one of several: then none can be finished
+  cuda::Event done_;            ///< for wait()
   // Lists, between which steps are moved: a steady run allocates nothing.
   std::list<InFlight> in_flight_;  ///< oldest first
   std::list<InFlight> free_;

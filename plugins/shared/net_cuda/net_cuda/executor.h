@@ -77,6 +77,11 @@ class Executor {
   /// The rest of the forward pass, and in training the backward pass, on the first `size` samples
   /// of what was taken over. With gradients as Model::forward_backward() says.
   void run(Mode mode, std::int32_t size, std::int32_t global_batch_size);
+  /// The same in training, where others have a share in the gradients: each of layout().parts goes
+  /// to `exchange` as soon as it is final.
+  void run(std::int32_t size, std::int32_t global_batch_size, GradientExchange& exchange);
+  /// What run() exchanges, without samples: zeros.
+  void exchange_zeros(GradientExchange& exchange);
   /// Applies the gradients, with the rate that has_rate_table() or else schedule() says.
   void update();
 
@@ -142,6 +147,7 @@ class Executor {
   class Builder;
 
   void enqueue(const Action& action);
+  void begin_exchange(std::size_t part, GradientExchange& exchange);
   [[nodiscard]] Instance build(const Key& key);
   /// Layers of one shape share a plan.
   [[nodiscard]] const cudnn::Plan& plan(const cudnn::Graph& graph,
@@ -149,6 +155,7 @@ class Executor {
   [[nodiscard]] cudnn::Plan new_plan(const cudnn::Graph& graph,
                                      std::span<const cudnn::Binding> bindings);
   [[nodiscard]] ParameterArgs parameter_args();
+  [[nodiscard]] Action gather_action(const GradientPart& part);
   void make_update_actions();
   /// Waits for the stream.
   template <class T>
@@ -177,7 +184,8 @@ class Executor {
   std::map<std::string, cudnn::Plan> plans_;  ///< by signature
   std::map<Key, Instance> instances_;
   Action gather_, update_, refresh_;
-  bool needs_refresh_ = true;  ///< values were written, and what is made of them was not
+  std::vector<Action> gather_parts_;  ///< layout().parts
+  bool needs_refresh_ = true;         ///< values were written, and what is made of them was not
 };
 
 }  // namespace slackline::net::cuda

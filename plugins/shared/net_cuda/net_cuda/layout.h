@@ -10,6 +10,13 @@
 
 namespace slackline::net::cuda {
 
+/// The gradients of one stage of the network, which become final together.
+struct GradientPart {
+  std::size_t begin = 0, size = 0;  ///< values in the flat array
+  std::size_t first_piece = 0, piece_count = 0;
+  std::size_t last_op = 0;  ///< place in the program, behind which they are final
+};
+
 /// Where everything of a program lies on a device. Parameters, their gradients and velocities have
 /// the same places in flat arrays of float32; so have, in the precision of the activations, the
 /// copies of kernels that convolutions read and the gradients that they write.
@@ -30,6 +37,7 @@ struct Layout {
   std::size_t arena_bytes = 0;
   std::vector<TrainedTensor> trained;  ///< parameters in order
   std::vector<Piece> pieces;
+  std::vector<GradientPart> parts;  ///< cover all gradients, in the order in which they are final
 
   [[nodiscard]] std::size_t offset(TensorId id) const {
     return offsets[static_cast<std::size_t>(id)];

@@ -1,9 +1,9 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -37,6 +37,14 @@ class Trainer {
 
   void train(const DeviceBatch& batch, std::int32_t global_batch_size, const UpdateRule& rule,
              StepSums& sums);
+  /// A replica's part of a step: gradients go through `exchange`, always the same one, while the
+  /// backward pass goes on. Without samples they are zeros.
+  ///
+  /// Its graph holds the exchange. Collectives of NCCL that are captured at one rank and not at
+  /// another may wait for each other for good, so only steps are captured for which all `replicas`
+  /// have full batches: that is known at each of them, and the same at all.
+  void train(const DeviceBatch& batch, std::int32_t global_batch_size, const UpdateRule& rule,
+             StepSums& sums, GradientExchange& exchange, std::int32_t replicas);
   void evaluate(const DeviceBatch& batch, StepSums& sums);
   /// train() in two parts, between which gradients may be reduced.
   void forward_backward(const DeviceBatch& batch, std::int32_t global_batch_size, StepSums& sums);
@@ -45,10 +53,17 @@ class Trainer {
  private:
   /// What a step's graph does.
   enum class Part : std::uint8_t { kTrain, kForwardBackward, kUpdate, kEvaluate };
-  using Key = std::tuple<Part, std::int32_t, std::int32_t>;
+  struct Work {
+    Part part;
+    std::int32_t size = 0, global_batch_size = 0;
+    GradientExchange* exchange = nullptr;
+    auto operator<=>(const Work&) const = default;
+  };
 
-  void run(Part part, std::int32_t size, std::int32_t global_batch_size);
-  void enqueue(Part part, std::int32_t size, std::int32_t global_batch_size);
+  void run(const Work& work, Launch launch);
+  [[nodiscard]] slackline::cuda::Graph capture(const Work& work);
+  void enqueue(const Work& work);
+  void compute_gradients(const Work& work);
   void write_schedule(const UpdateRule& rule);
   void copy_sums(StepSums& sums);
 
@@ -68,7 +83,7 @@ class Trainer {
   std::size_t next_slot_ = 0;
   std::optional<UpdateRule> last_rule_;  ///< of the last update
 
-  std::map<Key, slackline::cuda::Graph> graphs_;  ///< null: was once launched as a stream
+  std::map<Work, slackline::cuda::Graph> graphs_;  ///< null: was once launched as a stream
 };
 
 }  // namespace slackline::net::cuda

@@ -32,7 +32,8 @@ struct GroupOptions {
 /// Lifecycle  join_group() in every process; then calls; destruction says goodbye and waits for
 ///            nobody. The Collective's calls are the same at every rank, in the same order, and so
 ///            are those of ranks(); what comes first of the one and the other does not matter.
-/// Threads    one caller at a time of the Collective, one of ranks(); abort() by any thread.
+/// Threads    one caller at a time of the Collective, one of ranks(); abort(), check() and waited()
+///            by any thread.
 /// Errors     DeviceError from the calls that wait and all later ones, once a rank is lost, aborts,
 ///            or ends while others call: it names the rank and its host, and is the same at every
 ///            survivor, because rank 0 decides whom to name. A connection that closes is seen at
@@ -49,6 +50,10 @@ class ProcessGroup : public Collective {
   /// As Collective has it, for memory of the host (`stream` is null): waits until done. The sums
   /// have the bits of sum_in_rank_order(). Does not allocate.
   void all_reduce_sum(std::span<float> values, void* stream) override = 0;
+
+  /// Throws DeviceError if a rank is lost or has aborted: "<doing>: rank 3 (node7) …". Does not
+  /// wait.
+  virtual void check(const char* doing) = 0;
 
   /// In all_reduce_sum(), for the last rank to come, in all calls so far.
   [[nodiscard]] virtual std::chrono::nanoseconds waited() const noexcept = 0;

@@ -1,0 +1,183 @@
+// A replica that is one of several: what it does for the others, and what becomes of it without
+// them.
+
+#include <slackline/error.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "fake_cuda.h"
+#include "gpu_replica/gpu_replica.h"
+
+namespace slackline::gpu {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+/// A device that needs some questions to get done.
+class SlowDevice final : public cuda::FakeRuntime {
+ public:
+  bool is_done(cudaEvent_t event) override {
+    if (questions_until_done-- > 0) return false;
+    return FakeRuntime::is_done(event);
+  }
+  void synchronize(cudaEvent_t) override { ADD_FAILURE() << "a wait that nobody can end"; }
+  void synchronize(cudaStream_t stream) override {
+    ++synchronised_streams;
+    FakeRuntime::synchronize(stream);
+  }
+
+  int questions_until_done = 0;
+  int synchronised_streams = 0;
+};
+
+class OtherReplicas final : public Peers {
+ public:
+  void check() override {
+    if (!lost.empty()) throw DeviceError(lost);
+  }
+  void pause() override {
+    ++pauses;
+    if (pauses == lost_at_pause) lost = "rank 1 (node7) is lost";
+    check();
+  }
+  void abort(const std::string& reason) noexcept override { aborts.push_back(reason); }
+
+  std::string lost;
+  int pauses = 0;
+  int lost_at_pause = -1;
+  std::vector<std::string> aborts;
+};
+
+class NoExchange final : public GradientExchange {
+ public:
+  void begin(std::span<float>) override {}
+  void finish() override {}
+};
+
+/// Writes down what it is asked for.
+class NotingModel final : public Model {
+ public:
+  void build(const ModelSpec&) override {}
+  void forward_backward(const Batch&, std::int32_t, StepSums&) override {}
+  std::span<float> gradients() override { return {}; }
+  std::span<float> statistics() override { return {}; }
+  void update(const UpdateRule&) override {}
+  void train(const ReplicaStep& step, StepSums& sums) override {
+    if (fails) throw DeviceError("cannot launch");
+    sums.samples = step.batch == nullptr ? 0 : step.batch->size;
+    steps.push_back(text(sums.samples, " of ", step.global_batch_size, " at ", step.replicas,
+                         step.exchange == nullptr ? ", alone" : ""));
+  }
+  void evaluate(const Batch& batch, StepSums& sums) override { sums.samples = batch.size; }
+  TensorStore& state() override { return no_tensors(); }
+
+  bool fails = false;
+  std::vector<std::string> steps;
+};
+
+StepPlan of(std::int32_t samples, StepKind kind = StepKind::kTrain) {
+  return {.kind = kind, .rule = {}, .samples = samples};
+}
+
+class MirrorTest : public testing::Test, private ModelFactory {
+ protected:
+  MirrorTest() {
+    replica_->build(*this, {});
+    replica_->join({.exchange = exchange_, .peers = others_, .replicas = 4});
+    batch_.size = 8;
+  }
+  std::unique_ptr<Model> make_model() override {
+    auto made = std::make_unique<NotingModel>();
+    model_ = made.get();
+    return made;
+  }
+  std::string finish() {
+    try {
+      return text(replica_->finish().samples, " samples");
+    } catch (const DeviceError& error) {
+      return error.what();
+    }
+  }
+
+  SlowDevice device_;
+  OtherReplicas others_;
+  NoExchange exchange_;
+  NotingModel* model_ = nullptr;
+  Batch batch_;
+  std::unique_ptr<GpuReplica> replica_ = std::make_unique<GpuReplica>(device_, 0);
+};
+
+TEST_F(MirrorTest, AStepIsOfAllReplicasAndOneWithoutABatchTakesPart) {
+  replica_->submit(&batch_, of(32));
+  replica_->submit(nullptr, of(24));
+  replica_->submit(nullptr, of(24, StepKind::kEvaluate));
+  EXPECT_EQ(finish(), "8 samples");
+  EXPECT_EQ(finish(), "0 samples");
+  EXPECT_EQ(finish(), "0 samples");
+  EXPECT_THAT(model_->steps, ElementsAre("8 of 32 at 4", "0 of 24 at 4"));
+  EXPECT_THAT(device_.violations(), IsEmpty());
+}
+
+TEST_F(MirrorTest, TheWaitForTheDeviceIsOneThatALossCanEnd) {
+  replica_->submit(&batch_, of(32));
+  device_.questions_until_done = 3;
+  EXPECT_EQ(finish(), "8 samples");
+  EXPECT_EQ(others_.pauses, 3);
+  replica_->submit(&batch_, of(32));
+  device_.questions_until_done = 1'000'000;
+  others_.lost_at_pause = 5;
+  EXPECT_EQ(finish(), "rank 1 (node7) is lost");
+}
+
+TEST_F(MirrorTest, AStepThatIsDoneBecauseOfALossDoesNotCount) {
+  replica_->submit(&batch_, of(32));
+  others_.lost = "rank 2 (node8) is lost";
+  EXPECT_EQ(finish(), "rank 2 (node8) is lost");
+}
+
+TEST_F(MirrorTest, BehindALossNothingIsLaunched) {
+  others_.lost = "rank 2 (node8) is lost";
+  replica_->submit(&batch_, of(32));
+  EXPECT_EQ(finish(), "rank 2 (node8) is lost");
+  EXPECT_THAT(model_->steps, IsEmpty());
+}
+
+TEST_F(MirrorTest, MemoryStaysUntilTheDeviceIsDoneWithAStepThatWasGivenUp) {
+  replica_->submit(&batch_, of(32));
+  others_.lost = "rank 1 (node7) is lost";
+  EXPECT_EQ(finish(), others_.lost);
+  EXPECT_EQ(device_.synchronised_streams, 0);
+  replica_.reset();
+  EXPECT_EQ(device_.synchronised_streams, 1);
+}
+
+TEST_F(MirrorTest, AFailureIsToldToTheOthersAtOnceAndEndsAllStepsHere) {
+  replica_->submit(&batch_, of(32));
+  model_->fails = true;
+  replica_->submit(&batch_, of(32));
+  EXPECT_THAT(others_.aborts, ElementsAre("cannot launch"));
+  // Those before wait for others that will not come.
+  EXPECT_EQ(finish(), "cannot launch");
+  EXPECT_EQ(finish(), "cannot launch");
+}
+
+TEST_F(MirrorTest, WhatWasEnqueuedIsWaitedForInTheSameWay) {
+  device_.questions_until_done = 2;
+  replica_->wait();
+  EXPECT_EQ(others_.pauses, 2);
+  device_.questions_until_done = 1'000'000;
+  others_.lost_at_pause = 4;
+  EXPECT_THROW(replica_->wait(), DeviceError);
+}
+
+}  // namespace
+}  // namespace slackline::gpu
