@@ -11,7 +11,10 @@ HEADER = 'program | rounds | images/s (min..max) | of PyTorch\'s best (min..max)
 
 def rate_of(command):
     """(images/s, None) from the last line of what it prints, or (None, why not)."""
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        return None, str(error)
     if done.returncode != 0:
         return None, (done.stderr.strip().splitlines() or [f'exit status {done.returncode}'])[-1]
     return json.loads(done.stdout.strip().splitlines()[-1])['images_per_second'], None

@@ -4,7 +4,8 @@
   python3 compare.py [--bench build/release/bin/bench_cpu_resnet] [--python python3] [--rounds 5] [--steps 5]
                      [--batches 16,32] [--dtypes fp32,bf16] [--modes eager,compile] [--arch resnet50] [--image 224]
 
-Prints a table: medians, with the lowest and the highest round (../turns.py). --python is one that has torch and torchvision. What a machine cannot compute (bf16 without AVX-512, torch.compile without a compiler) is said and left out.
+Prints a table: medians, with the lowest and the highest round (../turns.py). --python is one that
+has torch and torchvision. What a machine cannot compute (bf16 without AVX-512, torch.compile without a compiler) is said and left out.
 """
 import argparse, sys
 from pathlib import Path

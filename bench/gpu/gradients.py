@@ -2,7 +2,7 @@
 """Gradients of whole networks, tensor by tensor: slackline's and PyTorch's from the same weights and batch.
 
   python3 gradients.py [--cases resnet50:symmetric,resnet18:same] [--precisions fp32,tf32,fp16,bf16] [--batch 32]
-                       [--image 224] [--worst 5] [--inject FAULT] [--bench FILE] [--model resnet_cudnn] [--work DIR]
+                       [--image 224] [--worst 5] [--faults] [--bench FILE] [--model resnet_cudnn] [--work DIR]
 
 slackline makes three steps with a rate of 0, so that the gradients compared come out of the graph that the second
 captured. The truth is PyTorch in float64. A tensor is right if
@@ -18,9 +18,9 @@ No tensor of these networks has a gradient that is zero in exact arithmetic, so 
 Loss and running statistics are held to a relative error of 1e-4 (fp32), 1e-2 (tf32, fp16), 5e-2 (bf16); logits are
 seen in the gradient of fc.bias, which is the mean of softmax minus target.
 
---inject makes a fault in what slackline is given, to see this fail: weights (two kernels of one shape change places),
-label (one of the batch is another), padding (the other one), scale (the dense kernel is 10 % larger).
-Exit status: 0 if all is right, 1 if not, 2 if something could not run.
+--faults also gives slackline, for the first case and in every precision, two kernels of one shape in each other's
+place, one wrong label, and the other padding, and demands that each is found wrong.
+Exit status: 0 if all is as it should be, 1 if not, 2 if something could not run.
 """
 import argparse, sys
 
@@ -30,6 +30,7 @@ from steps import np, nets, torch
 TOLERANCE = {'fp32': 1e-4, 'tf32': 1e-2, 'fp16': 1e-2, 'bf16': 5e-2}
 STEPS = 3  # plain, captured, replayed
 CLASSES = 10
+FAULTS = ('weights in each other\'s place', 'a wrong label', 'the other padding')
 
 
 def problem(arch, padding, options):
@@ -57,20 +58,17 @@ def of_torch(arch, padding, precision, weights, images, labels, device):
 
 def with_fault(fault, padding, weights, labels):
     weights, labels = dict(weights), labels.copy()
-    if fault == 'weights':
+    if fault == 'weights in each other\'s place':
         names = [name for name, values in weights.items() if values.shape == weights['layer1.1.conv2.weight'].shape]
         weights[names[0]], weights[names[1]] = weights[names[1]], weights[names[0]]
-    elif fault == 'label':
+    elif fault == 'a wrong label':
         labels[0] = (labels[0] + 1) % CLASSES
-    elif fault == 'padding':
+    elif fault == 'the other padding':
         padding = 'same' if padding == 'symmetric' else 'symmetric'
-    elif fault == 'scale':
-        weights['fc.weight'] = weights['fc.weight'] * np.float32(1.1)
     return padding, weights, labels
 
 
 def of_slackline(arch, padding, precision, weights, images, labels, options):
-    padding, weights, labels = with_fault(options.inject, padding, weights, labels)
     initial = nets.build(arch, CLASSES, padding).state_dict()
     running = {name: values.numpy() for name, values in initial.items() if 'running' in name}
     files = {name: options.work / f'{name}.safetensors' for name in ('weights', 'batch', 'tensors')}
@@ -114,33 +112,41 @@ def compare_tensors(mine, peer, truth):
     return rows
 
 
-def judge(case, precision, options):
+def judge(case, precision, with_faults, options):
     arch, padding = case.split(':')
     device = steps.device_of(options)
     weights, images, labels = problem(arch, padding, options)
-    losses, mine, running = of_slackline(arch, padding, precision, weights, images, labels, options)
-    truth_loss, truth, truth_running = options.truths.get(case) or of_torch(arch, padding, 'fp64', weights, images, labels, device)
-    options.truths[case] = truth_loss, truth, truth_running
+    if case not in options.truths:
+        options.truths[case] = of_torch(arch, padding, 'fp64', weights, images, labels, device)
+    truth_loss, truth, truth_running = options.truths[case]
     peer_loss, peer, _ = of_torch(arch, padding, precision, weights, images, labels, device)
-    rows = compare_tensors(mine, peer, truth)
-    errors = {
-        'loss': abs(losses[-1] / truth_loss - 1),
-        'running statistics': relative(flat(running), flat(moved_on(truth_running))),
-    }
-    whole, whole_of_peer = relative(flat(mine), flat(truth)), relative(flat(peer), flat(truth))
-    wrong = [row for row in rows if not row[0]]
-    bad = [name for name, error in errors.items() if not error <= TOLERANCE[precision]]
-    if not whole <= max(0.045, 1.25 * whole_of_peer):
-        bad.append('all gradients together')
-    is_right = not wrong and not bad
-    cosines = [row[3] for row in rows]
-    print(f'| {arch}, {padding} | {precision} | {truth_loss:.6f} | {errors["loss"]:.1e} ({abs(peer_loss / truth_loss - 1):.1e}) | '
-          f'{errors["running statistics"]:.1e} | {whole:.1e} ({whole_of_peer:.1e}) | {min(cosines):.5f} | '
-          f'{sum(row[1] for row in rows)} + {sum(row[0] and not row[1] for row in rows)} of {len(rows)} | '
-          f'{"right" if is_right else "WRONG: " + ", ".join(bad + [row[2] for row in wrong[:3]])} |', flush=True)
-    worst = sorted(rows, key=lambda row: (row[0], -row[5] / max(row[6], 1e-30) if not row[1] else row[3]))
-    options.worst_rows += [(arch, precision, *row) for row in worst[:options.worst]]
-    return is_right
+    whole_of_peer = relative(flat(peer), flat(truth))
+    as_expected = True
+    for fault in (None, *(FAULTS if with_faults else ())):
+        given = with_fault(fault, padding, weights, labels)
+        losses, mine, running = of_slackline(arch, given[0], precision, given[1], images, given[2], options)
+        rows = compare_tensors(mine, peer, truth)
+        whole = relative(flat(mine), flat(truth))
+        errors = {'loss': abs(losses[-1] / truth_loss - 1),
+                  'running statistics': relative(flat(running), flat(moved_on(truth_running)))}
+        wrong = [name for name, error in errors.items() if not error <= TOLERANCE[precision]]
+        if not whole <= max(0.045, 1.25 * whole_of_peer):
+            wrong.append('all gradients')
+        tensors = [row[2] for row in rows if not row[0]]
+        verdict = 'WRONG' if wrong or tensors else 'right'
+        if fault:
+            verdict = f'{fault}: ' + ('found' if wrong or tensors else 'NOT FOUND')
+        if wrong or tensors:
+            verdict += f': {", ".join(wrong + [f"{len(tensors)} tensors"])}'
+        as_expected &= bool(wrong or tensors) == bool(fault)
+        print(f'| {arch}, {padding} | {precision} | {truth_loss:.6f} | {errors["loss"]:.1e} ({abs(peer_loss / truth_loss - 1):.1e}) | '
+              f'{errors["running statistics"]:.1e} | {whole:.1e} ({whole_of_peer:.1e}) | {min(row[3] for row in rows):.5f} | '
+              f'{sum(row[1] for row in rows)} + {sum(row[0] and not row[1] for row in rows)} of {len(rows)} | {verdict} |', flush=True)
+        if not fault:
+            # Wrong ones first, then those that PyTorch's error excuses, then those by cosine.
+            worst = sorted(rows, key=lambda row: (row[0], row[1], row[3]))
+            options.worst_rows += [(arch, precision, *row) for row in worst[:options.worst]]
+    return as_expected
 
 
 def main():
@@ -151,7 +157,7 @@ def main():
     parser.add_argument('--batch', type=int, default=32)
     parser.add_argument('--image', type=int, default=224)
     parser.add_argument('--worst', type=int, default=5, help='tensors of each case to print')
-    parser.add_argument('--inject', choices=('weights', 'label', 'padding', 'scale'))
+    parser.add_argument('--faults', action='store_true')
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     options.truths, options.worst_rows = {}, []
@@ -159,7 +165,9 @@ def main():
     print(f'Gradients of {options.batch} images of {options.image} x {options.image}; in brackets PyTorch {torch.__version__} in the same precision\n')
     print('| network, padding | precision | loss | its error | running statistics | all gradients: error | worst cosine | '
           'right by cosine + as near as PyTorch | |\n|---|---|---|---|---|---|---|---|---|')
-    right = [judge(case, precision, options) for case in options.cases.split(',') for precision in options.precisions.split(',')]
+    cases = options.cases.split(',')
+    right = [judge(case, precision, options.faults and case == cases[0], options)
+             for case in cases for precision in options.precisions.split(',')]
     print('\n| network | precision | tensor | cosine | norm / truth\'s | error | PyTorch\'s error | |\n|---|---|---|---|---|---|---|---|')
     for arch, precision, is_right, by_cosine, name, cosine, ratio, error, of_peer in options.worst_rows:
         verdict = 'by cosine' if by_cosine else 'as near as PyTorch' if is_right else 'WRONG'
