@@ -151,6 +151,17 @@ def batch(seed, number, size, height, width, classes):
     return images.reshape(size, height, width, 3), labels
 
 
+def learnable_samples(seed, count, height, width, classes, noise=40):
+    """(images (count, H, W, 3) uint8, labels (count) int64) that a network can learn: a smooth pattern for each class,
+    which does not depend on the seed, each time with another smooth pattern over it and noise."""
+    own, common = np.random.default_rng(seed), np.random.default_rng(0)
+    labels = np.arange(count) % classes
+    coarse = common.normal(size=(classes, 3, 5, 5))[labels] + own.normal(size=(count, 3, 5, 5))
+    smooth = F.interpolate(torch.from_numpy(coarse), size=(height, width), mode='bicubic').numpy()
+    images = 118 + 40 * smooth + noise * own.normal(size=smooth.shape)
+    return images.clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1).copy(), labels.astype(np.int64)
+
+
 def normalise(images):
     """(N, 3, H, W) float32: (x - mean) * scale, every operation rounded to float32."""
     x = (images.astype(np.float32) - np.asarray(MEANS, np.float32)) * np.float32(SCALE)
