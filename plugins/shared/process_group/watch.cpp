@@ -200,17 +200,18 @@ void Watch::judge(Time now) {
 
 void Watch::judge_silence(Time now) {
   std::size_t watched = 0;
-  std::size_t quiet = 0;
+  bool is_any_heard = false;  // also one that has ended since: the network is there
   std::optional<std::size_t> silent;
   for (std::size_t i = 0; i < peers_.size(); ++i) {
-    if (i == rank_ || !is_watched(i)) continue;
+    if (i == rank_) continue;
+    if (now - peers_[i].heard <= silence_ / 2) is_any_heard = true;
+    if (!is_watched(i)) continue;
     ++watched;
-    if (now - peers_[i].heard > silence_ / 2) ++quiet;
     if (!silent.has_value() && now - peers_[i].heard > silence_) silent = i;
   }
   if (!silent.has_value()) return;
   const auto seconds = std::chrono::duration<double>(silence_).count();
-  if (quiet == watched && watched > 1) {
+  if (!is_any_heard && watched > 1) {
     decide(rank_,
            text("has lost its network: no sign of life from any other rank for ", seconds, " s"),
            false);
