@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "rendezvous.h"
+
 namespace slackline::group {
 namespace {
 
@@ -115,6 +117,7 @@ Membership membership_from(const Environment& environment) {
                            "the ranks meet: tcp://host:port (of rank 0) or file:/path (on a file "
                            "system that all share)"));
   }
+  if (result->size > 1) static_cast<void>(parse_place(result->rendezvous));
   return *result;
 }
 

@@ -116,20 +116,12 @@ class Meeting {
         size_(static_cast<std::size_t>(membership.size)),
         deadline_(now() + options.rendezvous_deadline),
         host_(options.host.empty() ? own_host_name() : options.host),
+        place_(parse_place(membership.rendezvous)),
         seats_(size_) {
     links_.control.resize(size_);
     links_.gradients.resize(size_);
     links_.messages.resize(size_);
     readers_.resize(size_);
-    const std::string& where = membership_.rendezvous;
-    if (where.rfind("file:", 0) == 0) {
-      file_ = where.substr(5);
-      if (file_.empty()) throw ConfigError("rendezvous 'file:' must name a file: file:/path");
-    } else if (where.rfind("tcp://", 0) == 0) {
-      address_ = parse_tcp(where);
-    } else {
-      throw ConfigError(text("rendezvous '", where, "' must be tcp://host:port or file:/path"));
-    }
   }
 
   Links meet() {
@@ -154,13 +146,13 @@ class Meeting {
   // Rank 0.
 
   void host_all() {
-    listener_ = listen_at(file_.empty() ? address_ : Address{"", 0});
+    listener_ = listen_at(place_.file.empty() ? place_.address : Address{"", 0});
     nonce_ = make_nonce();
     seats_[0] = {true, true, host_, {"", port_of(listener_)}};
-    if (!file_.empty()) {
+    if (!place_.file.empty()) {
       // A file of an earlier run is replaced as a whole. Whoever has read it finds nobody, or one
       // with another nonce, and reads again.
-      write_atomically(system_file_ops(), file_,
+      write_atomically(system_file_ops(), place_.file,
                        print({nonce_, membership_.run, port_of(listener_), own_addresses()}));
     }
     try {
@@ -187,10 +179,11 @@ class Meeting {
   }
 
   void remove_notice() {
-    if (file_.empty()) return;
-    const auto notice = read_notice(file_);
+    if (place_.file.empty()) return;
+    const auto notice = read_notice(place_.file);
     std::error_code ignored;
-    if (notice.has_value() && notice->nonce == nonce_) std::filesystem::remove(file_, ignored);
+    if (notice.has_value() && notice->nonce == nonce_)
+      std::filesystem::remove(place_.file, ignored);
   }
 
   [[nodiscard]] std::vector<std::size_t> missing(bool Seat::*what) const {
@@ -297,20 +290,20 @@ class Meeting {
   /// Until rank 0 is there, and is of this run.
   void find_rank_0() {
     std::string problem =
-        file_.empty() ? "nobody listens there" : "there is no such file of this run";
+        place_.file.empty() ? "nobody listens there" : "there is no such file of this run";
     while (now() < deadline_) {
       std::string nonce;
       std::vector<Address> places;
-      if (file_.empty()) {
-        places = {address_};
-      } else if (const auto notice = read_notice(file_);
+      if (place_.file.empty()) {
+        places = {place_.address};
+      } else if (const auto notice = read_notice(place_.file);
                  notice.has_value() && notice->run == membership_.run) {
         nonce = notice->nonce;
         for (const std::string& address : notice->addresses)
           places.push_back({address, notice->port});
       }
       for (const Address& place : places) {
-        const Time patience = std::min(deadline_, file_.empty() ? deadline_ : now() + kTry);
+        const Time patience = std::min(deadline_, place_.file.empty() ? deadline_ : now() + kTry);
         links_.control[0] = connect_to(place, patience, problem);
         if (!links_.control[0].is_open()) continue;
         rank_0_ = place;
@@ -356,7 +349,7 @@ class Meeting {
       PayloadReader payload(frame.payload);
       const auto kind = static_cast<Refusal>(payload.number());
       problem = payload.string();
-      if (kind == Refusal::kOtherRun && !file_.empty()) return false;
+      if (kind == Refusal::kOtherRun && !place_.file.empty()) return false;
       throw_refusal(kind, problem);
     }
     problem = "who listens there does not answer";
@@ -517,8 +510,7 @@ class Meeting {
   const std::size_t rank_, size_;
   Time deadline_;
   const std::string host_;
-  std::string file_;   ///< where the ranks meet, or
-  Address address_;    ///< there
+  const Place place_;
   Address rank_0_;     ///< as this rank has reached it
   std::string nonce_;  ///< rank 0 has it from the beginning, the others once all have come
   bool may_go_ = false;
@@ -531,6 +523,19 @@ class Meeting {
 };
 
 }  // namespace
+
+Place parse_place(const std::string& rendezvous) {
+  Place place;
+  if (rendezvous.rfind("tcp://", 0) == 0) {
+    place.address = parse_tcp(rendezvous);
+  } else if (rendezvous.rfind("file:", 0) == 0) {
+    place.file = rendezvous.substr(5);
+    if (place.file.empty()) throw ConfigError("rendezvous 'file:' must name a file: file:/path");
+  } else {
+    throw ConfigError(text("rendezvous '", rendezvous, "' must be tcp://host:port or file:/path"));
+  }
+  return place;
+}
 
 Links meet_others(const Membership& membership, const GroupOptions& options) {
   return Meeting(membership, options).meet();

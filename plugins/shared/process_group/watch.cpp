@@ -45,11 +45,7 @@ Watch::Watch(std::size_t rank, std::vector<std::string> hosts, std::vector<Descr
       wake_(make_event()),
       has_verdict_(make_event()),
       peers_(control.size()) {
-  const Time now = std::chrono::steady_clock::now();
-  for (std::size_t i = 0; i < peers_.size(); ++i) {
-    peers_[i].control = std::move(control[i]);
-    peers_[i].heard = now;
-  }
+  for (std::size_t i = 0; i < peers_.size(); ++i) peers_[i].control = std::move(control[i]);
   thread_ = steady_clock().start_thread("group", [this] { watch(); });
 }
 
@@ -88,8 +84,10 @@ void Watch::watch() noexcept {
   const auto beat = silence_ / kBeats;
   std::vector<pollfd> polled(peers_.size() + 1);
   const std::string heartbeat = encode(FrameType::kHeartbeat);
-  Time next_beat = std::chrono::steady_clock::now();
-  Time last = next_beat;
+  // This thread may have begun late, or its process may have been stopped before it did.
+  Time last = std::chrono::steady_clock::now();
+  for (Peer& peer : peers_) peer.heard = last;
+  Time next_beat = last;
   for (;;) {
     const Time before = std::chrono::steady_clock::now();
     for (std::size_t i = 0; i < peers_.size(); ++i) {
@@ -200,17 +198,18 @@ void Watch::judge(Time now) {
 
 void Watch::judge_silence(Time now) {
   std::size_t watched = 0;
-  std::size_t quiet = 0;
+  bool is_any_heard = false;  // also one that has ended since: the network is there
   std::optional<std::size_t> silent;
   for (std::size_t i = 0; i < peers_.size(); ++i) {
-    if (i == rank_ || !is_watched(i)) continue;
+    if (i == rank_) continue;
+    if (now - peers_[i].heard <= silence_ / 2) is_any_heard = true;
+    if (!is_watched(i)) continue;
     ++watched;
-    if (now - peers_[i].heard > silence_ / 2) ++quiet;
     if (!silent.has_value() && now - peers_[i].heard > silence_) silent = i;
   }
   if (!silent.has_value()) return;
   const auto seconds = std::chrono::duration<double>(silence_).count();
-  if (quiet == watched && watched > 1) {
+  if (!is_any_heard && watched > 1) {
     decide(rank_,
            text("has lost its network: no sign of life from any other rank for ", seconds, " s"),
            false);

@@ -34,10 +34,9 @@ using Environment = std::function<const char*(const char* name)>;
 /// SLURM_STEP_ID) tells runs apart. Without any, the process is alone: rank 0 of 1.
 ///
 /// Errors     ConfigError naming variable and value: no number, out of range, one of a pair,
-/// several
-///            ranks without a place to meet, or two launchers that disagree. Only Slurm may
-///            disagree with the others: mpirun in a Slurm job hands down the variables of the job's
-///            script, or of the daemon that starts the ranks.
+///            several ranks without a place to meet that makes sense, or two launchers that
+///            disagree. Only Slurm may disagree with the others: mpirun in a Slurm job hands down
+///            the variables of the job's script, or of the daemon that starts the ranks.
 [[nodiscard]] Membership membership_from(const Environment& environment);
 [[nodiscard]] Membership membership_from_environment();
 

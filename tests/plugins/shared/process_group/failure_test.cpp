@@ -83,10 +83,10 @@ INSTANTIATE_TEST_SUITE_P(Round, KillTest, testing::Range(0, 6));
 TEST_F(FailureTest, AStoppedRankIsLostAfterTheDeadline) {
   for (const int victim : {0, 2}) {
     ranks_.clear();
-    start_all(4, {"deadline_ms=1500"}, {"sums=1009"});
+    start_all(4, {"deadline_ms=3000"}, {"sums=1009"});
     for (int i = 0; i < 4; ++i) ASSERT_TRUE(rank(i).wait_for("summing")) << rank(i).output();
     rank(victim).signal(SIGSTOP);
-    expect_all_to_blame(victim, named(victim, "is lost: no sign of life for 1.2 s"));
+    expect_all_to_blame(victim, named(victim, "is lost: no sign of life for 2.4 s"));
   }
 }
 
@@ -106,7 +106,7 @@ TEST_F(FailureTest, OneVerdictEndsSumsAndMessages) {
 }
 
 TEST_F(FailureTest, ARankThatWasLostIsToldSoWhenItGoesOn) {
-  start_all(3, {"deadline_ms=1000"}, {"sums=1009"});
+  start_all(3, {"deadline_ms=3000"}, {"sums=1009"});
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(rank(i).wait_for("summing")) << rank(i).output();
   rank(1).signal(SIGSTOP);
   expect_all_to_blame(1, named(1, "is lost: no sign of life"));
@@ -118,14 +118,14 @@ TEST_F(FailureTest, ARankThatWasLostIsToldSoWhenItGoesOn) {
 
 TEST_F(FailureTest, ASlowRankIsWaitedForBeyondTheDeadline) {
   for (int i = 0; i < 3; ++i) {
-    start(i, 3, {"deadline_ms=500"},
+    start(i, 3, {"deadline_ms=1500"},
           i == 1 ? Words{"say=slow", "read", "sum=1009"} : Words{"say=fast", "sum=1009"});
   }
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(rank(i).wait_for(i == 1 ? "slow" : "fast"));
   // So the deadline passes: another group of the same one loses a rank to silence.
   rendezvous_ += "_of_others";
-  start(0, 2, {"deadline_ms=1000"}, {"sums=5"});
-  start(1, 2, {"deadline_ms=1000"}, {"sums=5"});
+  start(0, 2, {"deadline_ms=3000"}, {"sums=5"});
+  start(1, 2, {"deadline_ms=3000"}, {"sums=5"});
   ASSERT_TRUE(rank(4).wait_for("summing")) << rank(4).output();
   rank(4).signal(SIGSTOP);
   EXPECT_EQ(rank(3).end(), 3) << rank(3).output();
@@ -134,13 +134,13 @@ TEST_F(FailureTest, ASlowRankIsWaitedForBeyondTheDeadline) {
 }
 
 TEST_F(FailureTest, AGroupThatIsStoppedAsAWholeGoesOn) {
-  start_all(3, {"deadline_ms=500"}, {"read", "sum=1009"});
+  start_all(3, {"deadline_ms=1500"}, {"read", "sum=1009"});
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(rank(i).wait_for("joined"));
   for (int i = 0; i < 3; ++i) rank(i).signal(SIGSTOP);
   // As above.
   rendezvous_ += "_of_others";
-  start(0, 2, {"deadline_ms=1000"}, {"sums=5"});
-  start(1, 2, {"deadline_ms=1000"}, {"sums=5"});
+  start(0, 2, {"deadline_ms=3000"}, {"sums=5"});
+  start(1, 2, {"deadline_ms=3000"}, {"sums=5"});
   ASSERT_TRUE(rank(4).wait_for("summing")) << rank(4).output();
   rank(4).signal(SIGSTOP);
   EXPECT_EQ(rank(3).end(), 3) << rank(3).output();

@@ -39,10 +39,10 @@ TEST_F(NetworkTest, RanksOfSeveralHostsMeetInAFile) {
 }
 
 TEST_F(NetworkTest, AHostWithoutANetworkIsLostAndKnowsItIsItself) {
-  start_on_hosts({"deadline_ms=1500"}, {"sums=10007"});
+  start_on_hosts({"deadline_ms=3000"}, {"sums=10007"});
   for (int i = 0; i < kHosts; ++i) ASSERT_TRUE(rank(i).wait_for("summing")) << rank(i).output();
   hosts_.cut_off(2);
-  expect_all_to_blame(2, "rank 2 (host2) is lost: no sign of life for 1.2 s");
+  expect_all_to_blame(2, "rank 2 (host2) is lost: no sign of life for 2.4 s");
   EXPECT_EQ(rank(2).end(), 3);
   EXPECT_NE(rank(2).last_line().find("rank 2 (host2) has lost its network"), std::string::npos)
       << rank(2).output();

@@ -57,31 +57,31 @@ TEST_F(FailureTest, AKilledRankIsNamedByAll) {
 TEST_F(FailureTest, AStoppedRankIsNamedByAllAfterTwoFifthsOfTheDeadline) {
   for (const int victim : {0, 2}) {
     ranks_.clear();
-    start_training(3, {"deadline_s=4"});
+    start_training(3, {"deadline_s=8"});
     rank(victim).signal(SIGSTOP);
     for (int i = 0; i < 3; ++i) {
-      if (i != victim) expect_blame(i, victim, "is lost: no sign of life for 1.6 s");
+      if (i != victim) expect_blame(i, victim, "is lost: no sign of life for 3.2 s");
     }
   }
 }
 
 TEST_F(FailureTest, IfRankZeroFallsSilentTooItIsNamed) {
-  start_training(4, {"deadline_s=4"});
+  start_training(4, {"deadline_s=8"});
   rank(2).signal(SIGSTOP);
   rank(0).signal(SIGSTOP);
-  for (const int i : {1, 3}) expect_blame(i, 0, "is lost: no sign of life for 1.6 s");
+  for (const int i : {1, 3}) expect_blame(i, 0, "is lost: no sign of life for 3.2 s");
 }
 
 TEST_F(FailureTest, ASlowRankIsWaitedForAndHarmsNothing) {
   for (int i = 0; i < 3; ++i) {
-    start(i, 3, {"deadline_s=2"},
+    start(i, 3, {"deadline_s=4"},
           i == 1 ? Words{"steps=2", "say=slow", "read", "steps=3", "state"}
                  : Words{"steps=2", "steps=3", "state"});
   }
   ASSERT_TRUE(rank(1).wait_for("slow")) << rank(1).output();
   // So that time passes: another run, with a longer deadline, loses a rank to silence.
   rendezvous_ += "_of_others";
-  for (int i = 0; i < 2; ++i) start(i, 2, {"deadline_s=4"}, {"endless"});
+  for (int i = 0; i < 2; ++i) start(i, 2, {"deadline_s=8"}, {"endless"});
   ASSERT_TRUE(rank(4).wait_for("training")) << rank(4).output();
   rank(4).signal(SIGSTOP);
   EXPECT_EQ(rank(3).end(), 3) << rank(3).output();

@@ -139,6 +139,12 @@ TEST_F(MultiWorkerTest, ALauncherThatMakesNoSenseIsRefused) {
   EXPECT_EQ(place(), "environment variable SLACKLINE_RANK is '3'; it must be a number in 0..2");
 }
 
+TEST_F(MultiWorkerTest, APlaceToMeetThatMakesNoSenseIsRefusedBeforeAnybodyGoesThere) {
+  launched_as("0", "3");
+  set("SLACKLINE_RENDEZVOUS", "node7:7000");
+  EXPECT_EQ(place(), "rendezvous 'node7:7000' must be tcp://host:port or file:/path");
+}
+
 TEST_F(MultiWorkerTest, AloneItIsOneDevice) {
   const auto strategy = make();
   strategy->build(models_, made_up_spec());

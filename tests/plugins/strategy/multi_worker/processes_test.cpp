@@ -150,10 +150,10 @@ TEST_F(ProcessesTest, FindEachOtherIfTheLauncherStartsThem) {
 }
 
 TEST_F(ProcessesTest, ReportHowLongTheyWaitedForTheSlowest) {
-  for (int i = 0; i < 2; ++i) {
-    start(i, 2, {},
-          i == 1 ? Words{"sleep_ms=200", "steps=1", "straggler"} : Words{"steps=1", "straggler"});
-  }
+  start(0, 2, {}, {"submit", "say=waiting", "finish", "straggler"});
+  start(1, 2, {}, {"read", "sleep_ms=500", "submit", "finish", "straggler"});
+  ASSERT_TRUE(rank(0).wait_for("waiting"));
+  rank(1).write_line();
   std::vector<double> waited_ms(2);
   for (int i = 0; i < 2; ++i) {
     EXPECT_EQ(rank(i).end(), 0) << rank(i).output();
