@@ -9,7 +9,7 @@ set(SLACKLINE_CUDA_ARCHITECTURES "80-real;90a-real;90-virtual" CACHE STRING
   "What CUDA kernels are compiled for, in the words of CUDA_ARCHITECTURES")
 
 set(SLACKLINE_HAVE_CUDA FALSE)
-set(slackline_cuda_plugins "model/resnet_cudnn, strategy/one_gpu")
+set(slackline_cuda_plugins "model/resnet_cudnn, model/trivial_cuda, strategy/one_gpu")
 
 function(slackline_find_cuda out_missing)
   find_package(CUDAToolkit 12 QUIET)
