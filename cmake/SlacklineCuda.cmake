@@ -11,7 +11,7 @@ set(SLACKLINE_CUDA_ARCHITECTURES "80-real;90a-real;90-virtual" CACHE STRING
 
 set(SLACKLINE_HAVE_CUDA FALSE)
 set(SLACKLINE_HAVE_NCCL FALSE)
-set(slackline_cuda_plugins "model/resnet_cudnn, strategy/one_gpu")
+set(slackline_cuda_plugins "model/resnet_cudnn, model/trivial_cuda, strategy/one_gpu")
 set(slackline_nccl_plugins "strategy/mirrored_nccl")
 
 function(slackline_find_cuda out_missing)

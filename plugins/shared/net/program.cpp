@@ -125,15 +125,16 @@ std::int64_t flop_of(const Program& program, const Op& op) {
     const Extents& w = program.tensor(weight).extents;
     return 2 * static_cast<std::int64_t>(values_of(program.tensor(y).extents)) * w[1] * w[2] * w[3];
   };
-  return std::visit(Overloaded{
-                        [&](const Conv& o) { return of(o.y, o.weight); },
-                        [&](const ConvBackwardData& o) { return of(o.dy, o.weight); },
-                        [&](const ConvBackwardWeights& o) { return of(o.dy, o.dweight); },
-                        [&](const Dense& o) { return of(o.y, o.weight); },
-                        [&](const DenseBackward& o) { return 2 * of(o.dy, o.weight); },
-                        [](const auto&) { return std::int64_t{0}; },
-                    },
-                    op);
+  return std::visit(
+      Overloaded{
+          [&](const Conv& o) { return of(o.y, o.weight); },
+          [&](const ConvBackwardData& o) { return of(o.dy, o.weight); },
+          [&](const ConvBackwardWeights& o) { return of(o.dy, o.dweight); },
+          [&](const Dense& o) { return of(o.y, o.weight); },
+          [&](const DenseBackward& o) { return (o.dx == kNone ? 1 : 2) * of(o.dy, o.weight); },
+          [](const auto&) { return std::int64_t{0}; },
+      },
+      op);
 }
 
 // --- the backward pass -------------------------------------------------------------------------
@@ -209,14 +210,14 @@ class Backward {
   void emit(const SoftmaxLoss& o) { contribute(o.logits, o.dlogits); }
 
   void emit(const Dense& o) {
-    const TensorId dx = new_derivative_of(o.x);
+    const TensorId dx = is_needed(o.x) ? new_derivative_of(o.x) : kNone;
     program_.ops.emplace_back(DenseBackward{.dy = whole(o.y),
                                             .x = o.x,
                                             .weight = o.weight,
                                             .dx = dx,
                                             .dweight = gradient_of(o.weight),
                                             .dbias = gradient_of(o.bias)});
-    contribute(o.x, dx);
+    if (dx != kNone) contribute(o.x, dx);
   }
 
   void emit(const AveragePool& o) {

@@ -298,6 +298,13 @@ void Reference::execute(const AveragePoolBackward& op) {
   }
 }
 
+/// The place, in logical order, of value `i` of a sample in the order (H, W, C).
+std::size_t Reference::flat_place(TensorId x, std::size_t i) const {
+  const Extents e = extents(x);
+  const auto channels = static_cast<std::size_t>(e[1]);
+  return i % channels * static_cast<std::size_t>(e[2] * e[3]) + i / channels;
+}
+
 void Reference::execute(const Dense& op) {
   const Extents w = extents(op.weight);
   const auto in = static_cast<std::size_t>(w[1]), out = static_cast<std::size_t>(w[0]);
@@ -305,7 +312,9 @@ void Reference::execute(const Dense& op) {
   for (std::size_t n = 0; n < static_cast<std::size_t>(batch_size_); ++n) {
     for (std::size_t k = 0; k < out; ++k) {
       double sum = tensor(op.bias)[k];
-      for (std::size_t c = 0; c < in; ++c) sum += weight[k * in + c] * x[n * in + c];
+      for (std::size_t c = 0; c < in; ++c) {
+        sum += weight[k * in + c] * x[n * in + flat_place(op.x, c)];
+      }
       y[n * out + k] = sum;
     }
   }
@@ -315,15 +324,17 @@ void Reference::execute(const DenseBackward& op) {
   const Extents w = extents(op.weight);
   const auto in = static_cast<std::size_t>(w[1]), out = static_cast<std::size_t>(w[0]);
   const std::span<double> x = tensor(op.x), weight = tensor(op.weight), dy = tensor(op.dy);
-  const std::span<double> dx = tensor(op.dx), dw = tensor(op.dweight), db = tensor(op.dbias);
+  const std::span<double> dx = op.dx == kNone ? std::span<double>() : tensor(op.dx),
+                          dw = tensor(op.dweight), db = tensor(op.dbias);
   for (const std::span<double> each : {dx, dw, db}) std::ranges::fill(each, 0.0);
   for (std::size_t n = 0; n < static_cast<std::size_t>(batch_size_); ++n) {
     for (std::size_t k = 0; k < out; ++k) {
       const double d = dy[n * out + k];
       db[k] += d;
       for (std::size_t c = 0; c < in; ++c) {
-        dw[k * in + c] += d * x[n * in + c];
-        dx[n * in + c] += d * weight[k * in + c];
+        const std::size_t at = n * in + flat_place(op.x, c);
+        dw[k * in + c] += d * x[at];
+        if (!dx.empty()) dx[at] += d * weight[k * in + c];
       }
     }
   }

@@ -27,11 +27,13 @@ float cut_off_normal(Philox& words) {
   }
 }
 
+bool is_dense(const Tensor& kernel) { return kernel.name.starts_with("fc"); }
+
 /// PyTorch has no dimensions for what one value a channel is, and two for a dense kernel.
 std::vector<std::int64_t> shape_of(const Tensor& tensor) {
   const Extents& e = tensor.extents;
   if (!tensor.is_kernel) return {e[0]};
-  if (tensor.name.starts_with("fc.")) return {e[0], e[1]};
+  if (is_dense(tensor)) return {e[0], e[1]};
   return {e.begin(), e.end()};
 }
 
@@ -48,7 +50,7 @@ std::vector<float> initial_values(const Program& program, TensorId id, std::uint
   const auto place = static_cast<std::uint32_t>(
       std::ranges::count_if(std::span(program.tensors).first(static_cast<std::size_t>(id)),
                             [](const Tensor& t) { return t.kind == TensorKind::kParameter; }));
-  if (tensor.is_kernel && tensor.name.starts_with("fc.")) {
+  if (tensor.is_kernel && is_dense(tensor)) {
     nn::fill_glorot_uniform(weights, static_cast<std::size_t>(in), static_cast<std::size_t>(out),
                             seed, place);
   } else if (tensor.is_kernel) {

@@ -162,15 +162,46 @@ class Executor::Builder {
   void make(const ConvBackwardData& o) { add_backward_data(o.dy, o.weight, o.dx, o.window); }
   void make(const ConvBackwardWeights& o) { add_backward_weights(o.x, o.dy, o.dweight, o.window); }
 
+  /// Not cuDNN's: see ThinDenseArgs.
+  [[nodiscard]] bool is_thin(TensorId weight) const {
+    const Extents& of = layout_.extents[at(weight)];
+    return of[0] == 1 || of[1] == 1;
+  }
+  [[nodiscard]] ThinDenseArgs thin_args(TensorId x, TensorId weight) const {
+    const Extents& of = layout_.extents[at(weight)];
+    return {.rows = batch_,
+            .inputs = of[1],
+            .outputs = of[0],
+            .is_of_pixels = x == std::get<Ingest>(program_.ops.front()).y};
+  }
+
   void make(const Dense& o) {
+    if (is_thin(o.weight)) {
+      return add({place(o.x), kernel(o.weight), place(o.bias)}, {place(o.y)},
+                 [precision = precision_, args = thin_args(o.x, o.weight), x = place(o.x).data,
+                  weight = kernel(o.weight).data, bias = place(o.bias).as<float>(),
+                  y = place(o.y).data](cudaStream_t stream) {
+                   thin_dense(precision, args, x, weight, bias, y, stream);
+                 });
+    }
+    assert(extents(o.x)[2] * extents(o.x)[3] == 1);
     add_forward(o.x, o.weight, o.y, {});  // images of one pixel
     add({place(o.y), place(o.bias)}, {place(o.y)},
         [precision = precision_, y = place(o.y).data, bias = place(o.bias).as<float>(),
          size = rows(o.y)](cudaStream_t stream) { add_bias(precision, y, bias, size, stream); });
   }
   void make(const DenseBackward& o) {
-    add_backward_data(o.dy, o.weight, o.dx, {});
-    add_backward_weights(o.x, o.dy, o.dweight, {});
+    if (is_thin(o.weight)) {
+      add({place(o.dy), place(o.x), kernel(o.weight)}, {place(o.dx), kernel(o.dweight)},
+          [precision = precision_, args = thin_args(o.x, o.weight), dy = place(o.dy).data,
+           x = place(o.x).data, weight = kernel(o.weight).data, dx = place(o.dx).data,
+           dweight = kernel(o.dweight).data](cudaStream_t stream) {
+            thin_dense_backward(precision, args, dy, x, weight, dx, dweight, stream);
+          });
+    } else {
+      if (o.dx != kNone) add_backward_data(o.dy, o.weight, o.dx, {});
+      add_backward_weights(o.x, o.dy, o.dweight, {});
+    }
     add({place(o.dy)}, {place(o.dbias)},
         [precision = precision_, dy = place(o.dy).data, dbias = place(o.dbias).as<float>(),
          size = rows(o.dy)](cudaStream_t stream) {

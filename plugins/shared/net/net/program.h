@@ -107,6 +107,7 @@ struct MaxPool {
 struct AveragePool {
   TensorId x, y;
 };
+/// x's values of a sample are taken in the order (H, W, C), as TensorFlow flattens them.
 struct Dense {
   TensorId x, weight, bias, y;
 };
@@ -151,7 +152,9 @@ struct AveragePoolBackward {
   TensorId dy, dx;
 };
 struct DenseBackward {
-  TensorId dy, x, weight, dx, dweight, dbias;
+  TensorId dy, x, weight;
+  TensorId dx;  ///< or kNone
+  TensorId dweight, dbias;
 };
 
 using Op =

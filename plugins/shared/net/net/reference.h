@@ -54,6 +54,7 @@ class Reference {
   void execute(const Add& op);
   void execute(const MaxPool& op);
   void execute(const AveragePool& op);
+  [[nodiscard]] std::size_t flat_place(TensorId x, std::size_t i) const;
   void execute(const Dense& op);
   void execute(const SoftmaxLoss& op);
   void execute(const ConvBackwardData& op);

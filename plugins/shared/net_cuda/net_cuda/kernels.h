@@ -104,6 +104,20 @@ void average_pool(Precision precision, const void* x, void* y, std::int64_t imag
 void average_pool_backward(Precision precision, const void* dy, void* dx, std::int64_t images,
                            std::int64_t pixels, std::int64_t channels, cudaStream_t stream);
 
+/// A dense layer with one input or with one output: what is no product of matrices, and would leave
+/// a library's tiles empty. Any number of the others.
+struct ThinDenseArgs {
+  std::int64_t rows, inputs, outputs;
+  bool is_of_pixels;  ///< x has kPixelChannels for three inputs; then there is one output
+};
+/// y (rows, outputs) = x (rows, inputs) * weight (outputs, inputs)^T + bias (outputs).
+void thin_dense(Precision precision, const ThinDenseArgs& args, const void* x, const void* weight,
+                const float* bias, void* y, cudaStream_t stream);
+/// dx (rows, inputs) may be null, and is if x is pixels.
+void thin_dense_backward(Precision precision, const ThinDenseArgs& args, const void* dy,
+                         const void* x, const void* weight, void* dx, void* dweight,
+                         cudaStream_t stream);
+
 /// y (rows, channels) += bias (channels): what a dense product leaves to do. Any number of
 /// channels.
 void add_bias(Precision precision, void* y, const float* bias, Rows size, cudaStream_t stream);

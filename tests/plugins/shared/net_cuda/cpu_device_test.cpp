@@ -308,16 +308,14 @@ TEST(CpuDeviceTest, ATableOfRatesTrainsAsRatesThatComeWithEachStep) {
   for (std::size_t step = 0; step < rates.size(); ++step) {
     rates[step] = 0.1f / static_cast<float>(1 + step % 5);
   }
-  constexpr std::uint64_t kFromTheBegin[] = {0, 1, 2, 3, 4}, kResumed[] = {1000, 1001, 1002, 1003};
+  constexpr std::uint64_t kFromTheBegin[] = {0, 1, 2, 3}, kResumed[] = {1000, 1001, 1002};
   for (const std::span<const std::uint64_t> steps :
        {std::span<const std::uint64_t>(kFromTheBegin), std::span<const std::uint64_t>(kResumed)}) {
-    for (const Launch launch : {Launch::kStream, Launch::kGraph}) {
-      for (const OptimizerKind optimizer : {OptimizerKind::kSgd, OptimizerKind::kLars}) {
-        Case with{.resnet = cifar(), .launch = launch, .optimizer = optimizer};
-        const auto expected = trained_with_rates(with, rates, steps);
-        with.rate_table = rates;
-        EXPECT_EQ(trained_with_rates(with, rates, steps), expected) << "from " << steps.front();
-      }
+    for (Case with : {Case{.resnet = cifar(), .launch = Launch::kStream},
+                      Case{.resnet = cifar(), .optimizer = OptimizerKind::kLars}}) {
+      const auto expected = trained_with_rates(with, rates, steps);
+      with.rate_table = rates;
+      EXPECT_EQ(trained_with_rates(with, rates, steps), expected) << "from " << steps.front();
     }
   }
 }
