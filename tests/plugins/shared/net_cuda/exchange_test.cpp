@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <ranges>
 #include <string>
 #include <vector>
 
@@ -108,8 +107,8 @@ class Replica {
     return std::ranges::find(cuda.work(), name) - cuda.work().begin();
   }
   std::ptrdiff_t last(const std::string& name) {
-    const auto backwards = std::views::reverse(cuda.work());
-    return std::ssize(cuda.work()) - 1 - (std::ranges::find(backwards, name) - backwards.begin());
+    const std::vector<std::string>& work = cuda.work();
+    return std::find(work.rbegin(), work.rend(), name).base() - work.begin() - 1;
   }
   std::ptrdiff_t count(const std::string& name) { return std::ranges::count(cuda.work(), name); }
 
