@@ -12,7 +12,6 @@ sys.path.insert(0, str(ROOT / 'tests/golden/resnet'))
 import numpy as np
 import torch
 import torch_resnet as nets
-from safetensors.numpy import load_file, save_file
 from torch.nn import functional as F
 
 LOSS_SCALE = 128  # of fp16, on both sides: small gradients would be zeros in it
@@ -39,6 +38,35 @@ def model_options(options, arch, padding, precision, **more):
     if options.model == 'resnet_cudnn':
         values |= {'tf32': json.dumps(precision == 'tf32'), 'loss_scale': LOSS_SCALE}
     return [f'{name}={value}' for name, value in (values | more).items()]
+
+
+# safetensors, for machines that have PyTorch and no more: a length, a header in JSON, the values.
+
+TYPES = {'F32': np.float32, 'I64': np.int64, 'U8': np.uint8}
+
+
+def save_file(tensors, file):
+    names = {np.dtype(type_): name for name, type_ in TYPES.items()}
+    header, end = {}, 0
+    for name, values in tensors.items():
+        header[name] = {'dtype': names[values.dtype], 'shape': values.shape, 'data_offsets': (end, end + values.nbytes)}
+        end += values.nbytes
+    text = json.dumps(header).encode()
+    text += b' ' * (-len(text) % 8)
+    with open(file, 'wb') as out:
+        out.write(len(text).to_bytes(8, 'little') + text)
+        for values in tensors.values():
+            out.write(np.ascontiguousarray(values).tobytes())
+
+
+def load_file(file):
+    with open(file, 'rb') as content:
+        header = json.loads(content.read(int.from_bytes(content.read(8), 'little')))
+        start = content.tell()
+    header.pop('__metadata__', None)
+    return {name: np.fromfile(file, TYPES[info['dtype']], offset=start + info['data_offsets'][0],
+                              count=int(np.prod(info['shape']))).reshape(info['shape'])
+            for name, info in header.items()}
 
 
 def write_batches(file, batches):
