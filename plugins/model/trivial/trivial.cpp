@@ -42,7 +42,7 @@ class TrivialModel final : public Model {
     layers_ = cut(parameters_.values());
     gradients_ = cut(parameters_.gradients());
     nn::fill_glorot_uniform(layers_.weights, pixels_, 1, spec.seed, 0);
-    nn::fill_glorot_uniform(layers_.out_weights, 1, classes_, spec.seed, 2);
+    nn::fill_glorot_uniform(layers_.out_weights, 1, classes_, spec.seed, 1);
     hidden_.resize(static_cast<std::size_t>(spec.max_batch_size));
     logits_.resize(classes_);
   }

@@ -48,7 +48,10 @@ class TrivialModel final : public Model {
         *target_, runtime_, stream);
     trainer_ = std::make_unique<Trainer>(*executor_, Launch::kGraph, runtime_, stream);
     store_.emplace(*executor_, runtime_, stream);
-    executor_->set_initial_values(spec.seed);
+    for (const net::TensorId id : executor_->program().all(net::TensorKind::kParameter)) {
+      executor_->write(executor_->values(), id,
+                       net::trivial_initial_values(executor_->program(), id, spec.seed));
+    }
     net::report_size(host_, executor_->program(), spec);
   }
 

@@ -3,6 +3,8 @@
 #include <string>
 #include <utility>
 
+#include "nn/parameters.h"
+
 namespace slackline::net {
 namespace {
 
@@ -58,6 +60,16 @@ class Builder {
 }  // namespace
 
 Program build_trivial(const TrivialSpec& spec) { return Builder(spec).build(); }
+
+std::vector<float> trivial_initial_values(const Program& program, TensorId id, std::uint64_t seed) {
+  const Tensor& tensor = program.tensor(id);
+  std::vector<float> values(values_of(tensor.extents));
+  if (!tensor.is_kernel) return values;
+  nn::fill_glorot_uniform(values, static_cast<std::size_t>(tensor.extents[1]),
+                          static_cast<std::size_t>(tensor.extents[0]), seed,
+                          tensor.name == "fc1.weight" ? 0 : 1);
+  return values;
+}
 
 Normalisation trivial_normalisation() { return {.mean = {123.68f, 116.78f, 103.94f}}; }
 

@@ -76,8 +76,7 @@ Executor::Executor(Program program, const ExecutorSpec& spec, const cudnn::Targe
   copies_ = {runtime, has_copies ? parameters * bytes_of(spec.precision) : 0};
   raw_ = {runtime, has_copies ? parameters * bytes_of(spec.precision) : 0};
   arena_ = {runtime, layout_.arena_bytes};
-  std::int64_t most_channels =
-      8;  // as if there were a small batch norm: one that has none works too
+  std::int64_t most_channels = 8;  // the least that a batch norm has, if there is any
   std::size_t most_values = 1;
   for (const TensorKind kind : {TensorKind::kParameter, TensorKind::kStatistic}) {
     for (const TensorId id : program_.all(kind)) {

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -57,7 +57,8 @@ class Trainer {
     Part part;
     std::int32_t size = 0, global_batch_size = 0;
     GradientExchange* exchange = nullptr;
-    auto operator<=>(const Work&) const = default;
+    [[nodiscard]] auto key() const { return std::tuple(part, size, global_batch_size, exchange); }
+    friend bool operator<(const Work& a, const Work& b) { return a.key() < b.key(); }
   };
 
   void run(const Work& work, Launch launch);

@@ -63,7 +63,9 @@ class OnDevice {
         labels_(device, kMost),
         sums_(device, 1) {
     device.execute(executor_);
-    executor_.set_initial_values(5);
+    for (const TensorId id : executor_.program().all(TensorKind::kParameter)) {
+      executor_.write(executor_.values(), id, trivial_initial_values(executor_.program(), id, 5));
+    }
   }
 
   StepSums train(const Batch& batch, float rate) {
@@ -194,6 +196,27 @@ TEST_P(TrivialOnDeviceTest, LossAndGradientsAreTheCpus) {
     EXPECT_TRUE(rest.empty());
   }
   EXPECT_THAT(device_.device.violations(), IsEmpty());
+}
+
+TEST_P(TrivialOnDeviceTest, TheReferenceFlattensPixelsAsTheCpuDoes) {
+  const Program program = build_trivial(
+      {.batch_size = kMost, .height = kShape.height, .width = kShape.width, .classes = kClasses});
+  Reference reference(program, trivial_normalisation());
+  for (const TensorId id : program.all(TensorKind::kParameter)) {
+    std::ranges::copy(trivial_initial_values(program, id, 5), reference.tensor(id).begin());
+  }
+  OwnedBatch batch = made_up_batch(kMost);
+  StepSums expected, found;
+  model_->forward_backward(*batch, kMost, expected);
+  reference.train({batch->images, batch->labels, kMost}, found);
+  EXPECT_NEAR(found.loss, expected.loss, 1e-5 * expected.loss);
+  std::span<const float> rest = model_->gradients();
+  for (const TensorId id : program.all(TensorKind::kParameter)) {
+    const std::span<const double> gradient = reference.tensor(program.tensor(id).gradient);
+    EXPECT_LT(relative_error(rest.first(gradient.size()), gradient), 1e-5)
+        << program.tensor(id).name;
+    rest = rest.subspan(gradient.size());
+  }
 }
 
 TEST_P(TrivialOnDeviceTest, TrainingIsTheCpus) {

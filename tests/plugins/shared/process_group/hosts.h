@@ -2,6 +2,8 @@
 
 // Hosts of a test's own: network namespaces, joined by a bridge.
 
+#include <slackline/error.h>
+
 #include <cstdlib>
 #include <string>
 
@@ -53,8 +55,8 @@ class Hosts {
     for (int i = 0; i < count_ && is_made; ++i) {
       const std::string n = std::to_string(i);
       is_made = shell("ip netns add " + name(i)) &&
-                shell(in_switch + "add p" + n + " type veth peer name eth0 netns " + name(i)) &&
-                shell(in_switch + "set p" + n + " master bridge0 up") &&
+                shell(text(in_switch, "add p", n, " type veth peer name eth0 netns ", name(i))) &&
+                shell(text(in_switch, "set p", n, " master bridge0 up")) &&
                 shell("ip -n " + name(i) + " addr add 10.77.0." + std::to_string(i + 1) +
                       "/24 dev eth0") &&
                 shell("ip -n " + name(i) + " link set lo up") &&

@@ -49,9 +49,9 @@ class Models final : public ModelFactory {
       std::unique_ptr<Model> model_;
       ModelSpec& seen_;
     };
-    return std::make_unique<Watched>(make_plugin<Model>("linear", {}, host_), spec);
+    return std::make_unique<Watched>(make_plugin<Model>("linear", {}, host_), built);
   }
-  ModelSpec spec;
+  ModelSpec built;
 
  private:
   TestHost host_;
@@ -190,18 +190,18 @@ TEST_F(MultiWorkerTest, ALaunchedProcessComputesOnTheCpusThatItHas) {
   spec.cpu_threads = 7;
   const auto strategy = make();
   strategy->build(models_, spec);
-  EXPECT_EQ(models_.spec.cpu_threads, 7);
-  EXPECT_EQ(models_.spec.device.index, 1);
-  EXPECT_EQ(models_.spec.device.kind, DeviceKind::kCpu);
+  EXPECT_EQ(models_.built.cpu_threads, 7);
+  EXPECT_EQ(models_.built.device.index, 1);
+  EXPECT_EQ(models_.built.device.kind, DeviceKind::kCpu);
 }
 
 TEST_F(MultiWorkerTest, AProcessThatIsNoRankHasTheShareOfOne) {
   ModelSpec spec = made_up_spec();
   spec.cpu_threads = 7;
   make({{"processes", 3}})->build(models_, spec);
-  EXPECT_EQ(models_.spec.cpu_threads, 2);
+  EXPECT_EQ(models_.built.cpu_threads, 2);
   make({{"processes", 8}})->build(models_, spec);
-  EXPECT_EQ(models_.spec.cpu_threads, 1);
+  EXPECT_EQ(models_.built.cpu_threads, 1);
 }
 
 TEST_F(MultiWorkerTest, ThereIsOneDeviceThatReadsTheHostsMemory) {
