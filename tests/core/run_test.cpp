@@ -474,7 +474,7 @@ TEST_F(RunTest, AProcessThatIsNoneOfTheRanksIsRefused) {
     FAIL();
   } catch (const ConfigError& error) {
     EXPECT_THAT(error.what(), HasSubstr("wants 4 processes, and this is none of them"));
-    EXPECT_THAT(error.what(), HasSubstr("run.toml")) << "where it says so";
+    EXPECT_THAT(error.what(), HasSubstr("--set#1")) << "where it says so";
   }
 }
 

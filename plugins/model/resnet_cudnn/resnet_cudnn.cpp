@@ -1,38 +1,29 @@
 // Residual networks on NVIDIA's GPUs: convolutions by cuDNN, everything else by kernels of our own,
 // a whole step as one CUDA graph.
 
-#include <slackline/error.h>
 #include <slackline/file_ops.h>
 #include <slackline/model.h>
 #include <slackline/plugin.h>
 
 #include <cstdint>
-#include <memory>
 #include <optional>
-#include <span>
 #include <string>
+#include <utility>
 
 #include "cuda/runtime.h"
 #include "cudnn/plan_cache.h"
-#include "cudnn/target.h"
 #include "net/resnet_options.h"
-#include "net_cuda/executor.h"
-#include "net_cuda/store.h"
-#include "net_cuda/trainer.h"
+#include "net_cuda/program_model.h"
 
 namespace slackline {
 namespace {
 
-using net::cuda::DeviceBatch;
-using net::cuda::DeviceStore;
-using net::cuda::Executor;
 using net::cuda::Launch;
 using net::cuda::Precision;
-using net::cuda::Trainer;
 
 enum class LossScaling : std::uint8_t { kNone, kFixed, kDynamic };
 
-class ResnetModel final : public Model {
+class ResnetModel final : public net::cuda::ProgramModel {
  public:
   struct Options : net::ResnetOptions {
     Precision precision = Precision::kFloat16;
@@ -87,69 +78,32 @@ class ResnetModel final : public Model {
   static std::string unavailable() { return cuda::why_unavailable(); }
 
   ResnetModel(const Options& options, Host& host)
-      : options_(options), host_(host), runtime_(cuda::runtime()) {
+      : ProgramModel(kName), options_(options), host_(host) {
     net::check_depth(options, kName);
   }
 
   void build(const ModelSpec& spec) override {
-    check(spec);
-    auto* const stream = static_cast<cudaStream_t>(spec.device.stream);
-    target_.emplace(cudnn::Target::of_device());
+    require_gpu(spec);
+    net::check_images(options_, spec, kName);
+    std::optional<cudnn::PlanCache> plans;
+    if (has_plan_cache()) plans = cudnn::PlanCache::load(options_.plan_cache.value);
     const bool is_fp16 = options_.precision == Precision::kFloat16;
-    const bool is_dynamic = is_fp16 && options_.loss_scaling == LossScaling::kDynamic;
-    if (!options_.plan_cache.value.empty())
-      plan_cache_ = cudnn::PlanCache::load(options_.plan_cache.value);
-    executor_ = std::make_unique<Executor>(
-        net::build_resnet(options_, spec),
-        net::cuda::ExecutorSpec{
-            .precision = options_.precision,
-            .normalisation = net::normalisation_of(options_),
-            .optimizer = spec.optimizer,
-            .loss_scale = initial_loss_scale(),
-            .is_loss_scale_dynamic = is_dynamic,
-            .rate_table = spec.learning_rates,
-            .policy = {.deterministic = options_.deterministic,
-                       .tf32 = options_.tf32,
-                       .runtime_compiled = false},  // seconds each, and none is needed
-            .plan_cache = options_.plan_cache.value.empty() ? nullptr : &plan_cache_},
-        *target_, runtime_, stream);
+    assemble(net::build_resnet(options_, spec),
+             {.precision = options_.precision,
+              .normalisation = net::normalisation_of(options_),
+              .loss_scale = initial_loss_scale(),
+              .is_loss_scale_dynamic = is_fp16 && options_.loss_scaling == LossScaling::kDynamic,
+              .policy = {.deterministic = options_.deterministic,
+                         .tf32 = options_.tf32,
+                         .runtime_compiled = false}},  // seconds each, and none is needed
+             options_.launch, spec, std::move(plans));
     save_plans();
-    trainer_ = std::make_unique<Trainer>(*executor_, options_.launch, runtime_, stream);
-    store_.emplace(*executor_, runtime_, stream);
-    executor_->set_initial_values(spec.seed);
+    executor().set_initial_values(spec.seed);
     tell(spec);
   }
 
-  void forward_backward(const Batch& batch, std::int32_t global_batch_size,
-                        StepSums& sums) override {
-    trainer_->forward_backward(on_device(batch), global_batch_size, sums);
-  }
-  void update(const UpdateRule& rule) override { trainer_->update(rule); }
-  void train(const ReplicaStep& step, StepSums& sums) override {
-    const DeviceBatch batch = step.batch == nullptr ? DeviceBatch{} : on_device(*step.batch);
-    if (step.exchange == nullptr) {
-      return trainer_->train(batch, step.global_batch_size, step.rule, sums);
-    }
-    trainer_->train(batch, step.global_batch_size, step.rule, sums, *step.exchange, step.replicas);
-  }
-  void evaluate(const Batch& batch, StepSums& sums) override {
-    trainer_->evaluate(on_device(batch), sums);
-  }
-
-  std::span<float> gradients() override { return executor_->gradients(); }
-  std::span<float> statistics() override { return executor_->statistics(); }
-  TensorStore& state() override { return *store_; }
-
  private:
   static constexpr const char* kName = "resnet_cudnn";
-
-  void check(const ModelSpec& spec) const {
-    if (spec.device.kind != DeviceKind::kCuda) {
-      throw ConfigError(text("model ", kName, ": device ", spec.device.index,
-                             " is no GPU; it needs a strategy with GPUs, as one_gpu"));
-    }
-    net::check_images(options_, spec, kName);
-  }
 
   [[nodiscard]] float initial_loss_scale() const {
     if (options_.precision != Precision::kFloat16 || options_.loss_scaling == LossScaling::kNone) {
@@ -159,35 +113,27 @@ class ResnetModel final : public Model {
     return options_.loss_scaling == LossScaling::kDynamic ? 32768 : 128;
   }
 
+  [[nodiscard]] bool has_plan_cache() const { return !options_.plan_cache.value.empty(); }
+
   void save_plans() {
-    if (options_.plan_cache.value.empty()) return;
-    const cudnn::PlanCache::Account& account = plan_cache_.account();
+    if (!has_plan_cache()) return;
+    const cudnn::PlanCache::Account& account = plans().account();
     for (const std::string& stale : account.stale) {
       host_.warn(text("plan_cache ", options_.plan_cache.value, ": ", stale));
     }
     host_.report("plans_measured", static_cast<double>(account.absent + account.stale.size()), "");
     if (account.absent + account.stale.size() == 0) return;
-    plan_cache_.save(system_file_ops(), options_.plan_cache.value);
-  }
-
-  static DeviceBatch on_device(const Batch& batch) {
-    return {.images = batch.images.data(), .labels = batch.labels.data(), .size = batch.size};
+    plans().save(system_file_ops(), options_.plan_cache.value);
   }
 
   void tell(const ModelSpec& spec) {
-    net::report_size(host_, executor_->program(), spec);
-    host_.report("activations", 1e-6 * static_cast<double>(executor_->layout().arena_bytes), "MB");
-    host_.report("workspace", 1e-6 * static_cast<double>(executor_->workspace_bytes()), "MB");
+    net::report_size(host_, executor().program(), spec);
+    host_.report("activations", 1e-6 * static_cast<double>(executor().layout().arena_bytes), "MB");
+    host_.report("workspace", 1e-6 * static_cast<double>(executor().workspace_bytes()), "MB");
   }
 
   const Options options_;
   Host& host_;
-  cuda::Runtime& runtime_;
-  std::optional<cudnn::Target> target_;
-  cudnn::PlanCache plan_cache_;
-  std::unique_ptr<Executor> executor_;
-  std::unique_ptr<Trainer> trainer_;
-  std::optional<DeviceStore> store_;
 };
 
 }  // namespace
