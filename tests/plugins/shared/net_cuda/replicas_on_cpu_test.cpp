@@ -32,7 +32,9 @@ namespace {
 
 using slackline::cuda::PinnedBuffer;
 using slackline::cuda::Stream;
+using testing::Each;
 using testing::IsEmpty;
+using testing::Not;
 using testing_support::kNormalisation;
 using testing_support::made_up_images;
 using testing_support::made_up_labels;
@@ -252,6 +254,16 @@ TEST(ReplicasOnCpuTest, WithoutABatchAddZeros) {
   }
   EXPECT_EQ(replicas.sums(0).samples, 2);
   EXPECT_EQ(replicas.sums(1).samples, 0);
+}
+
+TEST(ReplicasOnCpuTest, WithoutABatchDoNotAddWhatTheyHadBefore) {
+  const Samples batch = made_up(2);
+  Replicas replicas(Case{});
+  replicas.train({&batch, &batch});
+  EXPECT_THAT(replicas[1].gradients(), Not(Each(0)));
+  replicas.train({nullptr, nullptr});
+  EXPECT_THAT(replicas[0].gradients(), Each(0));
+  EXPECT_THAT(replicas[1].gradients(), Each(0));
 }
 
 TEST(ReplicasOnCpuTest, ComputeTheSameByGraphs) {
