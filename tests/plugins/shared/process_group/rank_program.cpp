@@ -4,7 +4,8 @@
 //   configuration=D host=H deadline_ms=N come_ms=N    options of the group, before join
 //   join              joins, and says "joined"
 //   sum=N             an all-reduce of N values, that must have the bits of sum_in_rank_order()
-//   sum_beside=N      the same on a thread of its own, which says "beside: ..." if it fails
+//   sum_beside=N      the same on a thread of its own, which says "beside" before it begins, and
+//                     "beside: ..." if it fails
 //   wait              until that thread has ended
 //   gather=N          an all-gather of N bytes, that must be those of every rank
 //   broadcast=N       N bytes of rank 0 must arrive
@@ -79,7 +80,8 @@ std::vector<float> values_of(std::size_t rank, std::size_t count, std::uint32_t 
   return values;
 }
 
-void sum(ProcessGroup& group, std::size_t count, std::uint32_t call) {
+/// Says so when it is about to begin, if that is asked for.
+void sum(ProcessGroup& group, std::size_t count, std::uint32_t call, const char* saying = nullptr) {
   std::vector<std::vector<float>> all;
   for (std::int32_t i = 0; i < group.size(); ++i) {
     all.push_back(values_of(static_cast<std::size_t>(i), count, call));
@@ -87,6 +89,7 @@ void sum(ProcessGroup& group, std::size_t count, std::uint32_t call) {
   std::vector<float> own = all[static_cast<std::size_t>(group.rank())];
   std::vector<std::span<float>> spans(all.begin(), all.end());
   sum_in_rank_order(spans);
+  if (saying != nullptr) say(saying);
   group.all_reduce_sum(own, nullptr);
   if (count > 0 && std::memcmp(own.data(), all[0].data(), count * sizeof(float)) != 0) {
     throw std::runtime_error(text("the sums of ", count, " values are not those in rank order"));
@@ -177,7 +180,7 @@ class Program {
   void sum_beside(std::size_t count) {
     beside_ = std::thread([this, count] {
       try {
-        sum(*group_, count, calls_);
+        sum(*group_, count, calls_, "beside");
       } catch (const std::exception& error) {
         say(text("beside: ", error.what()));
         has_failed_beside_ = true;

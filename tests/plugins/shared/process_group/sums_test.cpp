@@ -44,7 +44,11 @@ TEST_F(CallsTest, MessagesAndSumsDoNotWaitForEachOther) {
   for (int i = 0; i < 3; ++i) {
     start(i, 3, {},
           i == 1 ? Words{"gather=256", "broadcast=100003", "sum=1000003"}
-                 : Words{"sum_beside=1000003", "gather=256", "broadcast=100003", "wait"});
+                 : Words{"sum_beside=1000003", "read", "gather=256", "broadcast=100003", "wait"});
+  }
+  for (const int i : {0, 2}) {
+    ASSERT_TRUE(rank(i).wait_for("beside")) << rank(i).output();
+    rank(i).write_line();
   }
   expect_all_done();
 }

@@ -43,7 +43,7 @@ class EmulatedLaunch {
   template <class Body>
   void operator()(const bodies::Grid& grid, const Body& body) const {
     const std::vector<bodies::Grid> places = places_of(grid);
-    static Fibers threads;  // stacks are used again
+    static thread_local Fibers threads;  // stacks are used again
     // A block has one of two, while the other is made ready for the next.
     std::array<typename Body::Shared, 2> shared{};
     const auto poison = [&](std::size_t which) {

@@ -16,9 +16,9 @@
 
 namespace slackline::net::cuda {
 
-/// The threads of a block as fibers of the calling thread: each runs from one sync() to the next,
-/// then it is the next one's turn. A hundred times as fast as threads of the system, and a block
-/// whose threads do not all reach the same sync() is found out.
+/// The threads of a block as fibers of the calling thread, of which there may be several: each runs
+/// from one sync() to the next, then it is the next one's turn. A hundred times as fast as threads
+/// of the system, and a block whose threads do not all reach the same sync() is found out.
 ///
 /// What should be behind a sync() and is not gives other results when the fibers run backwards.
 /// Moreover, ThreadSanitizer takes each for a thread that nothing but sync() orders, and reports it
@@ -120,7 +120,7 @@ class Fibers {
   };
 
   static Fibers*& running() {
-    static Fibers* fibers = nullptr;
+    static thread_local Fibers* fibers = nullptr;
     return fibers;
   }
   [[gnu::no_sanitize_thread]] static void enter() {
