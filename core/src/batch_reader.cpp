@@ -1,5 +1,6 @@
 #include <slackline/batch_reader.h>
 #include <slackline/error.h>
+#include <slackline/live_span.h>
 #include <slackline/stopwatch.h>
 
 #include <algorithm>
@@ -239,6 +240,7 @@ bool BatchReader::Impl::take_turn(Turn& turn, WorkerCounters& counters, Stopwatc
 
 /// The next record of the epoch; false at its end or if it is damaged, and then `bad` says so.
 bool BatchReader::Impl::read(Record& record, std::optional<BadSample>& bad) {
+  const LiveSpan span("read");
   record = {};
   if (!epoch_started_) start_epoch();
   try {
@@ -338,7 +340,10 @@ void BatchReader::Impl::fill(const Turn& turn, WorkerCounters& counters, Scratch
     for (; context.op < plan_.transforms.size(); ++context.op) {
       const auto begin = watch.mark();
       scratch.reset();
-      plan_.transforms[context.op]->apply(turn.record, slot, context);
+      {
+        const LiveSpan span(plan_.transform_names[context.op].c_str());
+        plan_.transforms[context.op]->apply(turn.record, slot, context);
+      }
       counters.transforms[context.op].add(watch.lap());
       if (counters.track != nullptr) {
         counters.track->span(plan_.span_names[context.op], begin, watch.mark(),

@@ -1,5 +1,6 @@
 #include "common_steps.h"
 
+#include <slackline/live_span.h>
 #include <slackline/stopwatch.h>
 
 #include <algorithm>
@@ -77,6 +78,7 @@ NextStep CommonSteps::next(StepBatches& step, CommonStep& common, const std::sto
 
 void CommonSteps::fetch() {
   if (!held_.lent.empty() || has_ended_) return;
+  const LiveSpan span("input wait");
   has_ended_ = !chain_.next(held_);
 }
 
@@ -86,6 +88,7 @@ void CommonSteps::gather(const Offer& mine) {
     return;
   }
   static_assert(sizeof(Offer) == sizeof(DataPosition) + 3 * 8 + 6 * 4);
+  const LiveSpan span("rank wait");
   Stopwatch watch;
   ranks_->all_gather(std::as_bytes(std::span(&mine, 1)),
                      std::as_writable_bytes(std::span(offers_)));

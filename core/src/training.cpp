@@ -1,6 +1,7 @@
 #include "training.h"
 
 #include <slackline/error.h>
+#include <slackline/live_span.h>
 #include <slackline/machine.h>
 
 #include <algorithm>
@@ -21,6 +22,7 @@ StepsInFlight::~StepsInFlight() {
 
 void StepsInFlight::submit(StepBatches& step, const StepPlan& plan) {
   try {
+    const LiveSpan span("submit");
     strategy_.submit(step.given, plan);
   } catch (...) {
     chain_.give_back(step);
@@ -38,6 +40,7 @@ StepSums StepsInFlight::finish_oldest() {
   StepBatches step = std::move(steps_.front());
   steps_.pop_front();
   try {
+    const LiveSpan span("device wait");
     const StepSums sums = strategy_.finish();
     chain_.give_back(step);
     spare_.push_back(std::move(step));
@@ -392,6 +395,7 @@ bool Training::checkpoint_is_due_by_time() const {
 /// Between two steps, with nothing in flight. Its time is no step's.
 void Training::save_checkpoint(StepsInFlight& in_flight, const InputChain& chain) {
   if (in_flight.count() > 0) drain(in_flight);
+  const LiveSpan span("checkpoint");
   const InputTimes before = chain.reader().times();
   const double cpu_before_s = cpu_seconds();
   state_.epoch_sums = measured_.last_epoch;

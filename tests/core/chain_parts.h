@@ -2,6 +2,7 @@
 
 // The least that an InputChain can be made of.
 
+#include <slackline/prefetcher.h>
 #include <slackline/strategy.h>
 #include <slackline/transform.h>
 
@@ -20,6 +21,14 @@ class NumberLabel final : public Transform {
   void prepare(const ImageShape& /*shape*/) override {}
   void apply(const Record& record, SampleSlot& slot, TransformContext& /*context*/) const override {
     slot.label = static_cast<std::int32_t>(record.id);
+  }
+};
+
+/// Fetches when it is asked to.
+class PassingPrefetcher final : public Prefetcher {
+ public:
+  std::unique_ptr<BatchStream> wrap(BatchStream& upstream, const StreamEnd& /*end*/) override {
+    return std::make_unique<PassThroughStream>(upstream);
   }
 };
 

@@ -41,13 +41,6 @@ class ShardSource final : public Source {
   std::uint64_t count_, first_, next_ = 0;
 };
 
-class PlainPrefetcher final : public Prefetcher {
- public:
-  std::unique_ptr<BatchStream> wrap(BatchStream& upstream, const StreamEnd& /*end*/) override {
-    return std::make_unique<PassThroughStream>(upstream);
-  }
-};
-
 class CommonStepsTest : public testing::Test {
  protected:
   /// What one rank saw.
@@ -84,7 +77,7 @@ class CommonStepsTest : public testing::Test {
                 Seen& seen) {
     ShardSource source(shards[rank], 10 * rank);
     SilentStrategy strategy(1);
-    PlainPrefetcher prefetcher;
+    PassingPrefetcher prefetcher;
     BadSampleAccount account{BadSamplePolicy::kFail, 0};
     NumberLabel label;
     BatchReaderPlan plan;

@@ -17,4 +17,8 @@ class NvtxRange {
   NvtxRange& operator=(const NvtxRange&) = delete;
 };
 
+/// From now on every LiveSpan of the process is a range, too: what workers, prefetchers and the
+/// loop do.
+void show_host_spans() noexcept;
+
 }  // namespace slackline::cuda

@@ -23,6 +23,7 @@ GpuReplica::~GpuReplica() {
 
 void GpuReplica::build(ModelFactory& factory, const ModelSpec& spec) {
   assert(model_ == nullptr);
+  cuda::show_host_spans();
   runtime_.use_device(device_);
   stream_ = cuda::make_stream(runtime_);
   spec_ = spec;
@@ -76,7 +77,6 @@ void GpuReplica::launch(const Batch* batch, const StepPlan& plan, StepSums& sums
 }
 
 StepSums GpuReplica::finish() {
-  const cuda::NvtxRange range("wait for a step");
   assert(!in_flight_.empty());
   if (failure_ != nullptr) std::rethrow_exception(failure_);
   InFlight& step = in_flight_.front();

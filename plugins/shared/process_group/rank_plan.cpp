@@ -18,7 +18,8 @@ RankPlan plan_ranks(const RankOptions& options, const Membership& membership) {
   if (options.size != 0 && options.size != membership.size) {
     throw ConfigError(text("strategy ", options.strategy, ": ", options.size_option, " is ",
                            options.size, ", but the launcher started ", membership.size,
-                           " processes; make them the same, or ", options.size_option,
+                           membership.size == 1 ? " process" : " processes",
+                           "; make them the same, or ", options.size_option,
                            " 0, which is as many as there are"));
   }
   return {.rank = membership.rank, .size = membership.size, .is_launched = true};

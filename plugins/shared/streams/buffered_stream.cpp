@@ -1,6 +1,7 @@
 #include "streams/buffered_stream.h"
 
 #include <slackline/error.h>
+#include <slackline/live_span.h>
 
 #include <cassert>
 #include <optional>
@@ -99,6 +100,7 @@ void BufferedStream::produce() {
 
 void BufferedStream::sleep(std::unique_lock<std::mutex>& lock, std::chrono::nanoseconds time) {
   if (time.count() <= 0) return;
+  const LiveSpan span("sleep");
   const Clock::Time begin = clock_.now();
   clock_.wait(lock, changed_, begin + time, [this] { return cancelled_; });
   const Clock::Time end = clock_.now();
@@ -110,6 +112,7 @@ void BufferedStream::sleep(std::unique_lock<std::mutex>& lock, std::chrono::nano
 /// Asks upstream, without the lock. The exception is published only after this thread has let go of
 /// it, so that its last owner is the one who catches it.
 BufferedStream::Element BufferedStream::fetch() {
+  const LiveSpan span("fetch");
   const Clock::Time begin = clock_.now();
   Element element;
   try {

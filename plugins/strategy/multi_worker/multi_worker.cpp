@@ -21,6 +21,7 @@
 
 #include "process_group/membership.h"
 #include "process_group/process_group.h"
+#include "process_group/rank_plan.h"
 #include "replicas/step_queue.h"
 #include "replicas/traced_span.h"
 
@@ -89,7 +90,7 @@ class MultiWorkerStrategy final : public Strategy {
       : options_(options),
         host_(host),
         membership_(group::membership_from_environment()),
-        plan_(plan(options, membership_)),
+        plan_(group::plan_ranks(rank_options(), membership_)),
         track_name_(text("replica ", plan_.rank)),
         track_(host.track(track_name_)),
         steps_(host.clock()) {}
@@ -120,17 +121,8 @@ class MultiWorkerStrategy final : public Strategy {
 
   [[nodiscard]] Ranks* connect(const std::string& configuration) override {
     assert(group_ == nullptr && in_flight_ == 0);
-    if (!plan_.is_launched) {
-      throw ConfigError(text("strategy multi_worker: this process is none of the ", plan_.size,
-                             "; `slackline run`, mpirun or srun must start them"));
-    }
     if (plan_.size == 1) return nullptr;
-    group::GroupOptions options;
-    options.configuration = configuration;
-    options.rendezvous_deadline = std::chrono::seconds(options_.rendezvous_deadline_s);
-    // The loss of rank 0 may be found only after that of another: twice within deadline_s.
-    options.deadline = std::chrono::milliseconds(1000) * options_.deadline_s / 2;
-    group_ = group::join_group(membership_, options);
+    group_ = group::join_ranks(rank_options(), plan_, membership_, configuration);
     exchange_.emplace(*group_, track_, host_.clock());
     sums_of_ranks_.resize(static_cast<std::size_t>(plan_.size));
     return &group_->ranks();
@@ -152,11 +144,7 @@ class MultiWorkerStrategy final : public Strategy {
     const StepSums own = steps_.finish();
     if (group_ == nullptr) return own;
     host_.report("straggler", exchange_->waited_ms_per_step(), "ms");
-    group_->ranks().all_gather(std::as_bytes(std::span(&own, 1)),
-                               std::as_writable_bytes(std::span(sums_of_ranks_)));
-    StepSums all;
-    for (const StepSums& sums : sums_of_ranks_) all += sums;
-    return all;
+    return group::sum_over_ranks(group_->ranks(), own, sums_of_ranks_);
   }
 
   [[nodiscard]] TensorStore& state() override {
@@ -165,17 +153,12 @@ class MultiWorkerStrategy final : public Strategy {
   }
 
  private:
-  static RankPlan plan(const Options& options, const group::Membership& membership) {
-    if (!membership.is_launched) {
-      const std::int32_t size = std::max(1, options.processes);
-      return {.rank = 0, .size = size, .is_launched = size == 1};
-    }
-    if (options.processes != 0 && options.processes != membership.size) {
-      throw ConfigError(text(
-          "strategy multi_worker: processes is ", options.processes, ", but the launcher started ",
-          membership.size, "; make them the same, or processes 0, which is as many as there are"));
-    }
-    return {.rank = membership.rank, .size = membership.size, .is_launched = true};
+  [[nodiscard]] group::RankOptions rank_options() const {
+    return {.strategy = "multi_worker",
+            .size_option = "processes",
+            .size = options_.processes,
+            .deadline_s = options_.deadline_s,
+            .rendezvous_deadline_s = options_.rendezvous_deadline_s};
   }
 
   void compute(Step& step) {

@@ -75,7 +75,7 @@ TEST(RankPlanTest, ALauncherSaysWhichRankThisIs) {
 
 TEST(RankPlanTest, ALauncherOfAnotherSizeIsRefusedWithBothNumbers) {
   EXPECT_EQ(error_of([] { (void)plan_ranks(options(4), launched(0, 1)); }),
-            "strategy mirrored_x: devices is 4, but the launcher started 1 processes; make them "
+            "strategy mirrored_x: devices is 4, but the launcher started 1 process; make them "
             "the same, or devices 0, which is as many as there are");
 }
 
