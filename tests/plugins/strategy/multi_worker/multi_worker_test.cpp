@@ -121,17 +121,19 @@ TEST_F(MultiWorkerTest, WithALauncherItIsWhatThatSays) {
 
 TEST_F(MultiWorkerTest, AnotherNumberThanTheLaunchersIsRefused) {
   launched_as("2", "3");
-  EXPECT_EQ(place({{"processes", 4}}),
-            "strategy multi_worker: processes is 4, but the launcher started 3 processes; make them "
-            "the same, or processes 0, which is as many as there are");
+  EXPECT_EQ(
+      place({{"processes", 4}}),
+      "strategy multi_worker: processes is 4, but the launcher started 3 processes; make them "
+      "the same, or processes 0, which is as many as there are");
 }
 
 TEST_F(MultiWorkerTest, ALauncherThatStartedOneIsOneToo) {
   launched_as("0", "1");
   EXPECT_EQ(place(), "0 of 1");
-  EXPECT_EQ(place({{"processes", 2}}),
-            "strategy multi_worker: processes is 2, but the launcher started 1 process; make them the "
-            "same, or processes 0, which is as many as there are");
+  EXPECT_EQ(
+      place({{"processes", 2}}),
+      "strategy multi_worker: processes is 2, but the launcher started 1 process; make them the "
+      "same, or processes 0, which is as many as there are");
 }
 
 TEST_F(MultiWorkerTest, ALauncherThatMakesNoSenseIsRefused) {
