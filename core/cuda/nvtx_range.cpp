@@ -13,7 +13,7 @@ class NvtxObserver final : public SpanObserver {
 
 }  // namespace
 
-void show_host_spans() noexcept {
+void show_host_spans() {
   // Never destroyed, as threads may outlive what is static.
   static auto* const observer = new NvtxObserver;
   observe_spans(observer);

@@ -19,6 +19,6 @@ class NvtxRange {
 
 /// From now on every LiveSpan of the process is a range, too: what workers, prefetchers and the
 /// loop do.
-void show_host_spans() noexcept;
+void show_host_spans();
 
 }  // namespace slackline::cuda
