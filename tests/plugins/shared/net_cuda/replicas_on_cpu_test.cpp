@@ -217,28 +217,23 @@ std::vector<float> updated(const Case& with, const std::vector<float>& gradients
   return values;
 }
 
-std::vector<Case> all_cases() {
-  std::vector<Case> all;
-  for (const std::int32_t buckets : {1, 3, 64}) {
-    all.push_back({.plan = {.buckets = buckets}});
-    all.push_back({.precision = Precision::kFloat16,
-                   .launch = Launch::kStream,
-                   .loss_scale = 128,
-                   .plan = {.buckets = buckets, .num_packs = 2}});
-  }
-  return all;
-}
-
 TEST(ReplicasOnCpuTest, HaveTheSumsAndUpdatesOfOneThatAccumulatesTheirBatchesToTheBit) {
   const std::vector<Samples> batches{made_up(kBatch), made_up(kBatch, kBatch)};
-  for (const Case& with : all_cases()) {
-    Replicas replicas(with);
-    replicas.train({&batches[0], &batches[1]});
+  for (Case with : {Case{}, Case{.precision = Precision::kFloat16,
+                            .launch = Launch::kStream,
+                            .loss_scale = 128,
+                            .plan = {.num_packs = 2}}}) {
     const std::vector<float> sums = accumulated(with, batches, 2 * kBatch);
-    for (std::size_t i = 0; i < kReplicas; ++i) {
-      EXPECT_EQ(replicas[i].gradients(), sums) << "replica " << i;
-      EXPECT_EQ(replicas[i].values(), updated(with, sums)) << "replica " << i;
-      EXPECT_EQ(replicas.sums(i).samples, kBatch);
+    const std::vector<float> values = updated(with, sums);
+    for (const std::int32_t buckets : {1, 3}) {
+      with.plan.buckets = buckets;
+      Replicas replicas(with);
+      replicas.train({&batches[0], &batches[1]});
+      for (std::size_t i = 0; i < kReplicas; ++i) {
+        EXPECT_EQ(replicas[i].gradients(), sums) << "replica " << i << " of " << buckets;
+        EXPECT_EQ(replicas[i].values(), values) << "replica " << i << " of " << buckets;
+        EXPECT_EQ(replicas.sums(i).samples, kBatch);
+      }
     }
   }
 }
@@ -249,9 +244,10 @@ TEST(ReplicasOnCpuTest, WithoutABatchAddZeros) {
   Replicas replicas(with);
   replicas.train({&batches[0], nullptr});
   const std::vector<float> sums = accumulated(with, batches, 2);
+  const std::vector<float> values = updated(with, sums);
   for (std::size_t i = 0; i < kReplicas; ++i) {
     EXPECT_EQ(replicas[i].gradients(), sums) << "replica " << i;
-    EXPECT_EQ(replicas[i].values(), updated(with, sums)) << "replica " << i;
+    EXPECT_EQ(replicas[i].values(), values) << "replica " << i;
   }
   EXPECT_EQ(replicas.sums(0).samples, 2);
   EXPECT_EQ(replicas.sums(1).samples, 0);
