@@ -107,7 +107,7 @@ Executor::Executor(Program program, const ExecutorSpec& spec, const cudnn::Targe
   set<Schedule>(schedule_, std::array{Schedule{}});
   if (has_rate_table()) set<float>(rate_table_, spec.rate_table);
   for (const DeviceBuffer<float>* array : {&values_, &gradients_, &velocities_, &statistics_}) {
-    runtime.fill(array->data(), 0, array->bytes(), stream);
+    if (array->size() > 0) runtime.fill(array->data(), 0, array->bytes(), stream);
   }
   for (const DeviceBuffer<std::byte>* array : {&copies_, &raw_}) {
     if (has_copies) runtime.fill(array->data(), 0, array->bytes(), stream);
