@@ -35,6 +35,7 @@ inline std::vector<std::uint8_t> made_up_images(const Program& program, std::int
 
 inline std::vector<std::int32_t> made_up_labels(std::int64_t batch, std::int32_t classes) {
   std::vector<std::int32_t> labels;
+  labels.reserve(static_cast<std::size_t>(batch));
   for (std::int32_t i = 0; i < batch; ++i) labels.push_back((i * 7 + 3) % classes);
   return labels;
 }
