@@ -73,15 +73,8 @@ class MultiWorkerStrategy final : public Strategy {
                  "unless they are started already")
               .range(0, group::kMaxRanks)
               .unit("processes"),
-          option("deadline_s", &Options::deadline_s,
-                 "in which all processes know of one that is lost, even if rank 0 falls silent "
-                 "too; it is, once nothing was heard from it for 2/5 of this")
-              .range(1, 3600)
-              .unit("s"),
-          option("rendezvous_deadline_s", &Options::rendezvous_deadline_s,
-                 "in which all processes must have come, from the start of rank 0")
-              .range(1, 86400)
-              .unit("s"),
+          group::RankRows<Options>::deadline(),
+          group::RankRows<Options>::rendezvous_deadline(),
       };
     }
   };

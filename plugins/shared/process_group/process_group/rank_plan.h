@@ -1,6 +1,7 @@
 #pragma once
 
 #include <slackline/model.h>
+#include <slackline/options.h>
 #include <slackline/ranks.h>
 
 #include <cstdint>
@@ -21,6 +22,27 @@ struct RankOptions {
   std::int32_t size = 0;         ///< of the run; 0: as many as a launcher started, or one
   std::int32_t deadline_s = 10;  ///< in which all know of one that is lost
   std::int32_t rendezvous_deadline_s = 60;
+};
+
+/// The rows of a table of options that has `deadline_s` and `rendezvous_deadline_s`.
+template <class Options>
+struct RankRows {
+  static Option<Options> deadline() {
+    return option<Options, std::int32_t>(
+               "deadline_s", &Options::deadline_s,
+               "in which all processes know of one that is lost, even if rank 0 falls silent too; "
+               "it is, once nothing was heard from it for 2/5 of this")
+        .range(1, 3600)
+        .unit("s");
+  }
+  static Option<Options> rendezvous_deadline() {
+    return option<Options, std::int32_t>(
+               "rendezvous_deadline_s", &Options::rendezvous_deadline_s,
+               "in which all processes must have come, from the start of rank 0, and then have "
+               "connected whatever sums their gradients")
+        .range(1, 86400)
+        .unit("s");
+  }
 };
 
 /// Throws ConfigError if a launcher started another number of processes than the options say.
