@@ -15,9 +15,20 @@
 #include <vector>
 
 #include "assembly.h"
-#include "rank_start.h"
 
 namespace slackline {
+
+/// What rank 0 tells of each rank at the end of a run.
+struct RankSummary {
+  double input_wait_s = 0;        ///< of its own input, over the measured steps
+  double rank_wait_s = 0;         ///< for other ranks' input, likewise
+  double input_cpu_s = 0;         ///< of its workers, likewise
+  double measured_cpu_s = 0;      ///< of the process, likewise
+  std::uint64_t images = 0;       ///< trained on, likewise
+  std::uint64_t left_out = 0;     ///< samples, as other shards were shorter
+  std::uint64_t bad_samples = 0;  ///< in the whole run
+  std::uint64_t peak_memory_bytes = 0;
+};
 
 /// Everything that was measured.
 struct RunMeasurements {

@@ -90,17 +90,6 @@ RankStart begin_or_resume(const Config& config, RunControl& control, Assembly& p
   return start;
 }
 
-/// Throws what a source has against its shard now, and not in an evaluation hours later.
-void check_shards(const Assembly& parts, const Config& config) {
-  for (Source* source : {parts.train.source.get(), parts.eval.source.get()}) {
-    if (source == nullptr) continue;
-    source->start_epoch({.seed = static_cast<std::uint64_t>(config.run.seed),
-                         .epoch = 0,
-                         .shard_index = static_cast<std::uint32_t>(parts.rank()),
-                         .shard_count = static_cast<std::uint32_t>(parts.rank_count())});
-  }
-}
-
 /// Each rank's numbers, for rank 0 to write.
 std::vector<RankSummary> summaries(Assembly& parts, const RunMeasurements& measured,
                                    const BadSampleAccount& account) {
@@ -137,7 +126,6 @@ RunOutcome run_rank(const Config& config, RunControl& control, Assembly& parts,
   outcome.rank = parts.rank();
   fs::path dir = start.dir;
   if (parts.ranks != nullptr) {
-    check_shards(parts, config);
     share_start(*parts.ranks, start, store);
     dir = start.dir;
     if (!is_first) {

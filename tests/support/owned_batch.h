@@ -3,8 +3,11 @@
 // Batches that tests fill by hand.
 
 #include <slackline/batch.h>
+#include <slackline/random.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -33,5 +36,20 @@ class OwnedBatch {
   std::vector<std::int32_t> labels_;
   Batch batch_;
 };
+
+/// Pixels and labels that depend on the index alone.
+inline std::unique_ptr<OwnedBatch> made_up_batch(ImageShape shape, std::int32_t classes,
+                                                 std::uint64_t index, std::size_t size) {
+  Philox words({static_cast<std::uint32_t>(index), 1}, {});
+  std::vector<std::uint8_t> pixels(size * shape.size());
+  for (std::uint8_t& pixel : pixels) pixel = static_cast<std::uint8_t>(words());
+  std::vector<std::int32_t> labels(size);
+  for (std::int32_t& label : labels) {
+    label = static_cast<std::int32_t>(uniform_below(words, static_cast<std::uint32_t>(classes)));
+  }
+  auto batch = std::make_unique<OwnedBatch>(shape, std::move(pixels), std::move(labels));
+  (*batch)->index = index;
+  return batch;
+}
 
 }  // namespace slackline::testing_support

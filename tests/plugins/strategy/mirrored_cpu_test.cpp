@@ -43,18 +43,8 @@ constexpr StepPlan kEvaluate{.kind = StepKind::kEvaluate, .rule = {}};
 
 ModelSpec spec() { return {kShape, kMaxBatchSize, kClasses, 3, {}}; }
 
-/// Pixels and labels that depend on the index alone.
 std::unique_ptr<OwnedBatch> made_up_batch(std::uint64_t index, std::size_t size) {
-  Philox words({static_cast<std::uint32_t>(index), 1}, {});
-  std::vector<std::uint8_t> pixels(size * kShape.size());
-  for (std::uint8_t& pixel : pixels) pixel = static_cast<std::uint8_t>(words());
-  std::vector<std::int32_t> labels(size);
-  for (std::int32_t& label : labels) {
-    label = static_cast<std::int32_t>(uniform_below(words, kClasses));
-  }
-  auto batch = std::make_unique<OwnedBatch>(kShape, std::move(pixels), std::move(labels));
-  (*batch)->index = index;
-  return batch;
+  return testing_support::made_up_batch(kShape, kClasses, index, size);
 }
 
 /// One batch for each device, or none, and what is to be done with them.

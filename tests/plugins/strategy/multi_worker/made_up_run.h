@@ -50,16 +50,7 @@ inline std::unique_ptr<OwnedBatch> batch_of(std::size_t step, std::int32_t rank)
   if (rank == 1 && (step % 5 == 2 || step % 10 == 8)) return nullptr;
   const std::uint64_t index = step * 16 + static_cast<std::uint64_t>(rank);
   const std::size_t size = 1 + index * 5 % kMaxBatchSize;
-  Philox words({static_cast<std::uint32_t>(index), 1}, {});
-  std::vector<std::uint8_t> pixels(size * kShape.size());
-  for (std::uint8_t& pixel : pixels) pixel = static_cast<std::uint8_t>(words());
-  std::vector<std::int32_t> labels(size);
-  for (std::int32_t& label : labels) {
-    label = static_cast<std::int32_t>(uniform_below(words, kClasses));
-  }
-  auto batch = std::make_unique<OwnedBatch>(kShape, std::move(pixels), std::move(labels));
-  (*batch)->index = index;
-  return batch;
+  return testing_support::made_up_batch(kShape, kClasses, index, size);
 }
 
 inline StepPlan plan_of(std::size_t step, std::int32_t ranks) {
