@@ -1,4 +1,5 @@
 #include <slackline/config.h>
+#include <slackline/error.h>
 #include <slackline/registry.h>
 #include <slackline/run.h>
 
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "process_group/launcher.h"
+#include "process_group/membership.h"
 #include "verbs.h"
 
 namespace slackline::app {
@@ -70,6 +72,20 @@ ExitCode start_ranks(std::vector<std::string> command, std::int32_t processes) {
   return code;
 }
 
+/// A strategy of one process in each process of a launcher would train as often, each alone.
+void require_one_process(const Config& config) {
+  const group::Membership launched = group::launched_as_environment_says();
+  if (launched.size == 1) return;
+  throw config.locate(
+      config.strategy.table,
+      ConfigError(text(config.strategy.plugin->id(),
+                       " trains in one process, but a launcher started ", launched.size, " (",
+                       launched.size_variable,
+                       "), each of which would train alone; "
+                       "multi_worker and mirrored_nccl train in several. For runs apart, unset the "
+                       "launcher's variables")));
+}
+
 }  // namespace
 
 ExitCode run_verb(const RunArguments& arguments) {
@@ -81,6 +97,8 @@ ExitCode run_verb(const RunArguments& arguments) {
   const Config config = Config::load({file, arguments.config.set}, registry);
   if (const RankPlan ranks = planned_ranks(config); !ranks.is_launched) {
     return start_ranks(arguments.command, ranks.size);
+  } else if (ranks.size == 1) {
+    require_one_process(config);
   }
   const SignalWatch signals;
   RunControl control{.out = std::cout,

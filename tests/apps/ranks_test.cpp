@@ -254,5 +254,39 @@ TEST_F(RanksTest, WhatCannotWorkIsToldBeforeAnyRankIsStarted) {
   EXPECT_THAT(ended.output, HasSubstr("share the data out among themselves: must be 1"));
 }
 
+// Open MPI as it is installed; it is root's to run it in containers.
+constexpr const char* kMpirun = "mpirun --allow-run-as-root --oversubscribe --bind-to none -n 2";
+
+TEST_F(RanksTest, MpirunStartsTheRanks) {
+  if (std::system("command -v mpirun > /dev/null") != 0) GTEST_SKIP() << "there is no mpirun";
+  const std::vector<std::string> settings = {"run.steps=5", "run.warmup_steps=0",
+                                             "eval.every_epochs=0"};
+  const Ended own = run("own", settings);
+  ASSERT_EQ(own.exit_code, 0) << own.output;
+  std::vector<std::string> as_many = settings;
+  as_many.emplace_back("strategy.processes=0");
+  for (const std::string& meet :
+       {std::string(), "SLACKLINE_RENDEZVOUS=file:" + dir("meet").string() + " "}) {
+    const std::string name = meet.empty() ? "unasked" : "told";
+    const Ended mpi = run(name, as_many, meet + kMpirun);
+    ASSERT_EQ(mpi.exit_code, 0) << mpi.output;
+    EXPECT_EQ(result(name)["ranks"].size(), 2);
+    EXPECT_EQ(losses_and_data(name), losses_and_data("own"));
+  }
+}
+
+TEST_F(RanksTest, AStrategyOfOneProcessIsNotStartedSeveralTimes) {
+  const std::string variables = "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=4";
+  const std::vector<std::string> settings = {"strategy={plugin='one_device'}", "run.steps=3",
+                                             "run.warmup_steps=0", "eval.every_epochs=0"};
+  const Ended ended = run("alone", settings, variables);
+  EXPECT_EQ(ended.exit_code, 78) << ended.output;
+  EXPECT_THAT(ended.output,
+              HasSubstr("strategy/one_device trains in one process, but a launcher started 4 "
+                        "(OMPI_COMM_WORLD_SIZE)"));
+  EXPECT_FALSE(fs::exists(dir("alone")));
+  EXPECT_EQ(run("alone", settings, "OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=1").exit_code, 0);
+}
+
 }  // namespace
 }  // namespace slackline

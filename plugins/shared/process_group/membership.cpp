@@ -17,16 +17,22 @@ namespace {
 /// Open MPI's: https://docs.open-mpi.org/en/v5.0.x/tuning-apps/environment-var.html. PMI_RANK and
 /// PMI_SIZE: PMI-1, which MPICH's Hydra and Cray's PALS set; the rank on the host is
 /// MPI_LOCALRANKID with Hydra, PMI_LOCAL_RANK with PALS. Slurm's: srun(1), OUTPUT ENVIRONMENT
-/// VARIABLES.
+/// VARIABLES. The folder, which the ranks of a host share and no other job has, is PMIx's
+/// (PMIX_SERVER_TMPDIR, pmix_common.h), which Open MPI starts its ranks by since version 4.
 struct Launcher {
   const char* rank;
   const char* size;
   std::array<const char*, 2> local_rank;
+  const char* local_size = nullptr;
+  const char* folder = nullptr;
 };
 
 constexpr Launcher kOurs{"SLACKLINE_RANK", "SLACKLINE_SIZE", {"SLACKLINE_LOCAL_RANK", nullptr}};
-constexpr Launcher kOpenMpi{
-    "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", {"OMPI_COMM_WORLD_LOCAL_RANK", nullptr}};
+constexpr Launcher kOpenMpi{"OMPI_COMM_WORLD_RANK",
+                            "OMPI_COMM_WORLD_SIZE",
+                            {"OMPI_COMM_WORLD_LOCAL_RANK", nullptr},
+                            "OMPI_COMM_WORLD_LOCAL_SIZE",
+                            "PMIX_SERVER_TMPDIR"};
 constexpr Launcher kPmi{"PMI_RANK", "PMI_SIZE", {"MPI_LOCALRANKID", "PMI_LOCAL_RANK"}};
 constexpr Launcher kSlurm{"SLURM_PROCID", "SLURM_NTASKS", {"SLURM_LOCALID", nullptr}};
 
@@ -61,12 +67,17 @@ std::optional<Membership> read(const Environment& environment, const Launcher& l
   }
   Membership result;
   result.is_launched = true;
+  result.size_variable = launcher.size;
   result.size = number(environment, launcher.size, 1, kMaxRanks);
   result.rank = number(environment, launcher.rank, 0, result.size - 1);
   for (const char* const name : launcher.local_rank) {
     if (name == nullptr || environment(name) == nullptr) continue;
     result.local_rank = number(environment, name, 0, result.size - 1);
     break;
+  }
+  if (result.size > 1 && launcher.folder != nullptr && environment(launcher.folder) != nullptr &&
+      value_of(environment, launcher.local_size) == environment(launcher.size)) {
+    result.rendezvous = text("file:", environment(launcher.folder), "/slackline");
   }
   return result;
 }
@@ -94,7 +105,7 @@ std::optional<Membership> read_slurm(const Environment& environment) {
 
 }  // namespace
 
-Membership membership_from(const Environment& environment) {
+Membership launched_as(const Environment& environment) {
   std::optional<Membership> result;
   const Launcher* source = nullptr;
   for (const Launcher* const launcher : {&kOurs, &kOpenMpi, &kPmi}) {
@@ -108,21 +119,30 @@ Membership membership_from(const Environment& environment) {
     }
   }
   if (!result.has_value()) result = read_slurm(environment);
-  if (!result.has_value()) result = Membership{};
-  result->rendezvous = value_of(environment, "SLACKLINE_RENDEZVOUS");
-  if (environment("SLACKLINE_RUN") != nullptr) result->run = environment("SLACKLINE_RUN");
-  if (result->size > 1 && result->rendezvous.empty()) {
-    throw ConfigError(text("this process is rank ", result->rank, " of ", result->size,
+  return result.value_or(Membership{});
+}
+
+Membership membership_from(const Environment& environment) {
+  Membership result = launched_as(environment);
+  if (environment("SLACKLINE_RENDEZVOUS") != nullptr) {
+    result.rendezvous = environment("SLACKLINE_RENDEZVOUS");
+  }
+  if (environment("SLACKLINE_RUN") != nullptr) result.run = environment("SLACKLINE_RUN");
+  if (result.size > 1 && result.rendezvous.empty()) {
+    throw ConfigError(text("this process is rank ", result.rank, " of ", result.size,
                            ", but the environment variable SLACKLINE_RENDEZVOUS does not say where "
                            "the ranks meet: tcp://host:port (of rank 0) or file:/path (on a file "
                            "system that all share)"));
   }
-  if (result->size > 1) static_cast<void>(parse_place(result->rendezvous));
-  return *result;
+  if (result.size > 1) static_cast<void>(parse_place(result.rendezvous));
+  return result;
 }
 
-Membership membership_from_environment() {
-  return membership_from([](const char* name) { return std::getenv(name); });
-}
+namespace {
+const char* own_environment(const char* name) { return std::getenv(name); }
+}  // namespace
+
+Membership membership_from_environment() { return membership_from(own_environment); }
+Membership launched_as_environment_says() { return launched_as(own_environment); }
 
 }  // namespace slackline::group

@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace slackline::group {
@@ -79,6 +80,17 @@ TEST(MembershipTest, MpirunInASlurmJobIsTheOneThatCounts) {
                         {"SLURM_NTASKS", "2"},
                         {"SLURM_STEP_ID", "0"}})),
             "3 of 8, at tcp://a:1");
+}
+
+TEST(MembershipTest, OpenMpisRanksOfOneHostMeetInTheFolderOfTheirJob) {
+  std::map<std::string, std::string> variables = {{"OMPI_COMM_WORLD_RANK", "3"},
+                                                  {"OMPI_COMM_WORLD_SIZE", "8"},
+                                                  {"OMPI_COMM_WORLD_LOCAL_SIZE", "8"},
+                                                  {"PMIX_SERVER_TMPDIR", "/tmp/ompi.0/pid.7"}};
+  EXPECT_EQ(place(variables), "3 of 8, at file:/tmp/ompi.0/pid.7/slackline");
+  EXPECT_EQ(place(at_a(variables)), "3 of 8, at tcp://a:1");
+  variables["OMPI_COMM_WORLD_LOCAL_SIZE"] = "4";
+  EXPECT_THAT(place(variables), testing::HasSubstr("SLACKLINE_RENDEZVOUS does not say where"));
 }
 
 TEST(MembershipTest, LaunchersThatDisagreeAreRefused) {
