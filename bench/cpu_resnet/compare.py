@@ -36,9 +36,9 @@ def main():
     for dtype in options.dtypes.split(','):
         for batch in options.batches.split(','):
             here = common + ['--batch', batch]
-            programs = {'slackline': [options.bench, '--depth', options.arch.removeprefix('resnet').removeprefix('cifar'), '--precision', dtype, *here]}
+            programs = {'slackline': turns.Fresh([options.bench, '--depth', options.arch.removeprefix('resnet').removeprefix('cifar'), '--precision', dtype, *here])}
             for mode in options.modes.split(','):
-                programs[f'PyTorch {mode}'] = [options.python, HERE / 'torch_step.py', '--arch', options.arch, '--dtype', dtype, '--mode', mode, *here]
+                programs[f'PyTorch {mode}'] = turns.Fresh([options.python, HERE / 'torch_step.py', '--arch', options.arch, '--dtype', dtype, '--mode', mode, *here])
             turns.print_rows(f'{dtype} | {batch}', programs, turns.rounds_of(programs, options.rounds))
 
 

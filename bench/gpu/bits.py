@@ -15,6 +15,26 @@ import steps
 from steps import nets
 
 
+def judge(precision, batches, options):
+    launches = ('graph', 'graph', 'stream') if options.model == 'resnet_cudnn' else (None, None, None)
+    losses, files, equal = [], [], []
+    for number, launch in enumerate(launches):
+        files.append(options.work / f'bits{number}.safetensors')
+        values = steps.model_options(options, options.arch, 'symmetric', precision, **({'launch': launch} if launch else {}))
+        losses.append(steps.train(options, batches, values, files[-1], steps=options.steps, rate=0.02, momentum=0.9,
+                                  decay=1e-4, seed=2 if options.inject and number == 1 else 1))
+    for number, what in ((1, 'two runs'), (2, 'graph and stream' if launches[2] else 'two runs')):
+        same = losses[0] == losses[number] and filecmp.cmp(files[0], files[number], shallow=False)
+        first = next((k + 1 for k, pair in enumerate(zip(losses[0], losses[number])) if pair[0] != pair[1]), 'none')
+        print(f'{options.arch}, {precision}, {options.steps} steps of {options.batch}: {what}: '
+              f'{"equal to the bit" if same else f"DIFFERENT (first loss that differs: {first})"}; loss {losses[0][0]:.4f} to {losses[0][-1]:.4f}',
+              flush=True)
+        equal.append(same)
+    for file in files:
+        file.unlink()
+    return all(equal)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps.add_options(parser)
@@ -29,25 +49,8 @@ def main():
 
     batches = options.work / 'bits.safetensors'
     steps.write_batches(batches, [nets.learnable_samples(seed, options.batch, options.image, options.image, 10) for seed in range(4)])
-    launches = ('graph', 'graph', 'stream') if options.model == 'resnet_cudnn' else (None, None, None)
-    equal = []
-    for precision in options.precisions.split(','):
-        losses, files = [], []
-        for number, launch in enumerate(launches):
-            files.append(options.work / f'bits{number}.safetensors')
-            values = steps.model_options(options, options.arch, 'symmetric', precision, **({'launch': launch} if launch else {}))
-            losses.append(steps.train(options, batches, values, files[-1], steps=options.steps, rate=0.02, momentum=0.9,
-                                      decay=1e-4, seed=2 if options.inject and number == 1 else 1))
-        for number, what in ((1, 'two runs'), (2, 'graph and stream' if launches[2] else 'two runs')):
-            same = losses[0] == losses[number] and filecmp.cmp(files[0], files[number], shallow=False)
-            first = next((k + 1 for k, pair in enumerate(zip(losses[0], losses[number])) if pair[0] != pair[1]), 'none')
-            print(f'{options.arch}, {precision}, {options.steps} steps of {options.batch}: {what}: '
-                  f'{"equal to the bit" if same else f"DIFFERENT (first loss that differs: {first})"}; loss {losses[0][0]:.4f} to {losses[0][-1]:.4f}',
-                  flush=True)
-            equal.append(same)
-        for file in files:
-            file.unlink()
-    return 0 if all(equal) else 1
+    return steps.judge_all([(precision,) for precision in options.precisions.split(',')],
+                           lambda precision: judge(precision, batches, options))
 
 
 if __name__ == '__main__':

@@ -105,7 +105,7 @@ def main():
         torch.set_num_threads(options.threads)
     print(f'{options.arch}, {options.batch} images of {options.image} x {options.image} a step: mean loss of steps 1-10, 11-20, ...\n')
     print('| precision | program |' + ' |' * (STEPS // WINDOW) + ' out | |\n|' + '---|' * (STEPS // WINDOW + 4))
-    return 0 if all([judge(precision, options) for precision in options.precisions.split(',')]) else 1
+    return steps.judge_all([(precision,) for precision in options.precisions.split(',')], lambda precision: judge(precision, options))
 
 
 if __name__ == '__main__':

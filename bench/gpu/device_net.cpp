@@ -1,5 +1,7 @@
 #include "device_net.h"
 
+#include <slackline/file_ops.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <span>
@@ -16,25 +18,30 @@ DeviceNet::DeviceNet(const NetOptions& options)
       runtime_(cuda::runtime()),
       stream_(cuda::make_stream(runtime_)),
       target_(cudnn::Target::of_device()),
-      executor_(
-          net::build_resnet({.depth = options.depth,
-                             .batch_size = options.batch,
-                             .height = options.image,
-                             .width = options.image,
-                             .classes = options.classes,
-                             .padding = net::Padding::kSymmetric,
-                             .fusion = options.fusion}),
-          {.precision = options.precision,
-           .normalisation = upstreams_normalisation(),
-           .optimizer = {.momentum = 0.9f},
-           .loss_scale = options.precision == net::cuda::Precision::kFloat16 ? 128.0f : 1.0f,
-           .policy = {.deterministic = true, .tf32 = options.tf32, .runtime_compiled = false}},
-          target_, runtime_, stream_.get()),
+      plans_(options.plan_cache.empty() ? cudnn::PlanCache()
+                                        : cudnn::PlanCache::load(options.plan_cache)),
+      executor_(net::build_resnet({.depth = options.depth,
+                                   .batch_size = options.batch,
+                                   .height = options.image,
+                                   .width = options.image,
+                                   .classes = options.classes,
+                                   .padding = net::Padding::kSymmetric,
+                                   .fusion = options.fusion}),
+                {.precision = options.precision,
+                 .normalisation = upstreams_normalisation(),
+                 .optimizer = {.momentum = 0.9f},
+                 // Dynamic where it is needed, as PyTorch's GradScaler: gradients are looked at.
+                 .loss_scale = options.precision == net::cuda::Precision::kFloat16 ? 128.0f : 1.0f,
+                 .is_loss_scale_dynamic = options.precision == net::cuda::Precision::kFloat16,
+                 .policy = {.deterministic = true, .tf32 = options.tf32, .runtime_compiled = false},
+                 .plan_cache = options.plan_cache.empty() ? nullptr : &plans_},
+                target_, runtime_, stream_.get()),
       trainer_(executor_, options.launch, runtime_, stream_.get()),
       images_(runtime_, static_cast<std::size_t>(options.batch) *
                             static_cast<std::size_t>(options.image * options.image * 3)),
       labels_(runtime_, static_cast<std::size_t>(options.batch)),
       sums_(runtime_, 1) {
+  if (!options.plan_cache.empty()) plans_.save(system_file_ops(), options.plan_cache);
   executor_.set_initial_values(1);
   make_batch();
 }

@@ -1,9 +1,10 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
+#include <filesystem>
 
 #include "cuda/handles.h"
+#include "cudnn/plan_cache.h"
 #include "cudnn/target.h"
 #include "net/resnet.h"
 #include "net_cuda/executor.h"
@@ -17,6 +18,8 @@ struct NetOptions {
   bool tf32 = true;
   net::Fusion fusion = net::Fusion::kBatchNorm;
   net::cuda::Launch launch = net::cuda::Launch::kGraph;
+  /// cuDNN's fastest engines, measured where the file has none. Empty: cuDNN's first suggestions.
+  std::filesystem::path plan_cache;
 };
 
 /// A network on the GPU with a batch that is resident there.
@@ -40,6 +43,7 @@ class DeviceNet {
   cuda::Runtime& runtime_;
   const cuda::Stream stream_;
   const cudnn::Target target_;
+  cudnn::PlanCache plans_;
   net::cuda::Executor executor_;
   net::cuda::Trainer trainer_;
   cuda::DeviceBuffer<std::uint8_t> images_;

@@ -167,13 +167,13 @@ def main():
     print('| network, padding | precision | loss | its error | running statistics | all gradients: error | worst cosine | '
           'right by cosine + as near as PyTorch | |\n|---|---|---|---|---|---|---|---|---|')
     cases = options.cases.split(',')
-    right = [judge(case, precision, options.faults and case == cases[0], options)
-             for case in cases for precision in options.precisions.split(',')]
+    status = steps.judge_all([(case, precision) for case in cases for precision in options.precisions.split(',')],
+                             lambda case, precision: judge(case, precision, options.faults and case == cases[0], options))
     print('\n| network | precision | tensor | cosine | norm / truth\'s | error | PyTorch\'s error | |\n|---|---|---|---|---|---|---|---|')
     for arch, precision, is_right, by_cosine, name, cosine, ratio, error, of_peer in options.worst_rows:
         verdict = 'by cosine' if by_cosine else 'as near as PyTorch' if is_right else 'WRONG'
         print(f'| {arch} | {precision} | {name} | {cosine:.5f} | {ratio:.4f} | {error:.1e} | {of_peer:.1e} | {verdict} |')
-    return 0 if all(right) else 1
+    return status
 
 
 if __name__ == '__main__':

@@ -79,8 +79,12 @@ def write_weights(file, weights):
     save_file({name: np.ascontiguousarray(values, np.float32) for name, values in weights.items()}, file)
 
 
+class Failed(Exception):
+    """bench_train_steps did not train; the text has its command and its words."""
+
+
 def train(options, batches, model_values, tensors=None, **arguments):
-    """Losses of the steps of bench_train_steps. If it fails, so does the script, with its words and exit status 2."""
+    """Losses of the steps of bench_train_steps."""
     command = [options.bench, '--model', options.model, '--strategy', 'one_gpu' if options.model == 'resnet_cudnn' else 'one_device',
                '--batches', str(batches), '--threads', str(options.threads)]
     for value in model_values:
@@ -89,9 +93,21 @@ def train(options, batches, model_values, tensors=None, **arguments):
         command += [f'--{name}', str(value)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        print(f'{" ".join(command)}\n{done.stderr.strip()}\nexit status {done.returncode}', file=sys.stderr)
-        sys.exit(2)
-    return json.loads(done.stdout)['losses']
+        raise Failed(f'{" ".join(command)}\n{done.stderr.strip()}\nexit status {done.returncode}')
+    # JSON has no NaN.
+    return [float('nan') if loss is None else loss for loss in json.loads(done.stdout)['losses']]
+
+
+def judge_all(cases, judge):
+    """Exit status: 0 if all cases are right, 1 if one is wrong, 2 if one could not run; the others are still judged."""
+    status = 0
+    for case in cases:
+        try:
+            status = max(status, 0 if judge(*case) else 1)
+        except Failed as why:
+            print(f'{" ".join(case)}: NOT JUDGED: {why}', file=sys.stderr, flush=True)
+            status = 2
+    return status
 
 
 class TorchStep:
