@@ -46,6 +46,7 @@ def start(programs, until):
         try:
             if begin > until:
                 raise turns.Failed('out of time')
+            program.start_limit = min(program.start_limit, until - begin)
             program.start(tempfile.TemporaryFile())
             print(f'{name}: ready after {time.monotonic() - begin:.0f} s', file=sys.stderr, flush=True)
         except turns.Failed as why:
