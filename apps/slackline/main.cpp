@@ -1,6 +1,7 @@
 // The command line: arguments in, exit code out. What the verbs do is in the other files.
 
 #include <slackline/error.h>
+#include <slackline/left_behind.h>
 
 #include <cstdlib>
 #include <functional>
@@ -9,6 +10,7 @@
 #include <string>
 
 #include <CLI/CLI.hpp>
+#include <unistd.h>
 
 #include "verbs.h"
 
@@ -213,12 +215,7 @@ int main_with_errors(int argc, char** argv) {
   return static_cast<int>(chosen());
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  // Plugins that compute with OpenMP would spin while they wait, on CPUs that the input needs. Read
-  // when the library is loaded, which is later; the user's own setting counts.
-  ::setenv("OMP_WAIT_POLICY", "passive", 0);
+int main_that_tells_errors(int argc, char** argv) {
   try {
     return main_with_errors(argc, argv);
   } catch (const slackline::Error& error) {
@@ -231,4 +228,20 @@ int main(int argc, char** argv) {
     std::cerr << "slackline: internal error: " << error.what() << "\n";
     return static_cast<int>(ExitCode::kInternal);
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Plugins that compute with OpenMP would spin while they wait, on CPUs that the input needs. Read
+  // when the library is loaded, which is later; the user's own setting counts.
+  ::setenv("OMP_WAIT_POLICY", "passive", 0);
+  const int code = main_that_tells_errors(argc, argv);
+  const auto calls = slackline::left_behind();
+  if (calls.empty()) return code;
+  for (const std::string& call : calls) {
+    std::cerr << "slackline: " << call << " did not return, and was left behind\n";
+  }
+  std::cout << std::flush;
+  ::_exit(code);
 }

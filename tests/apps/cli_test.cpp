@@ -133,6 +133,20 @@ TEST_F(CliTest, APluginThatMakesNothingIsAnInternalError) {
   EXPECT_EQ(ended.err, "slackline: source/records: its constructor made nothing\n");
 }
 
+/// With which a strategy leaves a thread behind, and fails.
+const std::string kStuck = "SLACKLINE_PLUGIN_PATH='" + (kBinaries / "fixtures/config").string() +
+                           ":" + (kBinaries / "fixtures/stuck").string() + "'";
+
+TEST_F(CliTest, NothingIsDestroyedUnderAThreadThatIsLeftBehind) {
+  write("x.toml", kGood);
+  const Ended ended = slackline("run x.toml --set 'strategy={plugin=\"stuck\"}'", kStuck);
+  EXPECT_EQ(ended.exit_code, 70);
+  EXPECT_EQ(ended.out, "");
+  EXPECT_THAT(ended.err, AllOf(StartsWith("slackline: its thread takes the signals:"),
+                               HasSubstr("\nslackline: the fixture's thread did not return, and "
+                                         "was left behind\n")));
+}
+
 TEST_F(CliTest, ASoundConfigurationIsSaidToBe) {
   write("x.toml",
         "[source]\nplugin = \"synthetic\"\n"
