@@ -59,6 +59,19 @@ class SignalWatch {
   std::thread thread_;
 };
 
+/// The processes that the strategy wants. A library that it uses may start threads: they take no
+/// signals, which others wait for.
+RankPlan plan_ranks(const Config& config) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  struct Restored {
+    const sigset_t& mask;
+    ~Restored() { pthread_sigmask(SIG_SETMASK, &mask, nullptr); }
+  } const restored{before};
+  return planned_ranks(config);
+}
+
 /// Starts this program once for each rank, and waits for all of them. The exit code is that of the
 /// first that failed.
 ExitCode start_ranks(std::vector<std::string> command, std::int32_t processes) {
@@ -95,7 +108,7 @@ ExitCode run_verb(const RunArguments& arguments) {
                                          ? std::filesystem::path(resume) / "resolved.toml"
                                          : std::filesystem::path(arguments.config.file);
   const Config config = Config::load({file, arguments.config.set}, registry);
-  if (const RankPlan ranks = planned_ranks(config); !ranks.is_launched) {
+  if (const RankPlan ranks = plan_ranks(config); !ranks.is_launched) {
     return start_ranks(arguments.command, ranks.size);
   } else if (ranks.size == 1) {
     require_one_process(config);

@@ -147,6 +147,13 @@ TEST_F(CliTest, NothingIsDestroyedUnderAThreadThatIsLeftBehind) {
                                          "was left behind\n")));
 }
 
+/// Those who wait for signals need all of them.
+TEST_F(CliTest, AThreadThatAStrategyStartsToPlanARunTakesNoSignals) {
+  write("x.toml", kGood);
+  const Ended ended = slackline("run x.toml --set 'strategy={plugin=\"stuck\"}'", kStuck);
+  EXPECT_THAT(ended.err, StartsWith("slackline: its thread takes the signals:\n"));
+}
+
 TEST_F(CliTest, ASoundConfigurationIsSaidToBe) {
   write("x.toml",
         "[source]\nplugin = \"synthetic\"\n"
