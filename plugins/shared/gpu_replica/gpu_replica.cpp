@@ -1,5 +1,7 @@
 #include "gpu_replica/gpu_replica.h"
 
+#include <slackline/error.h>
+
 #include <cassert>
 #include <utility>
 
@@ -96,9 +98,19 @@ void GpuReplica::wait() {
 void GpuReplica::wait_for(const cuda::Event& event) {
   runtime_.use_device(device_);
   if (!mirror_.has_value()) return runtime_.synchronize(event.get());
-  while (!runtime_.is_done(event.get())) mirror_->peers.pause();
+  while (!is_done(event)) mirror_->peers.pause();
   // An exchange that was given up is done, too.
   mirror_->peers.check();
+}
+
+/// Whose loss made the device fail is told in place of the failure.
+bool GpuReplica::is_done(const cuda::Event& event) {
+  try {
+    return runtime_.is_done(event.get());
+  } catch (const DeviceError&) {
+    mirror_->peers.await_loss();
+    throw;
+  }
 }
 
 }  // namespace slackline::gpu

@@ -138,6 +138,12 @@ void Communicator::pause() {
   throw_if_lost();
 }
 
+void Communicator::await_loss() {
+  std::unique_lock lock(mutex_);
+  sleep(lock, patience_);
+  throw_if_lost();
+}
+
 void Communicator::abort() noexcept {
   {
     const std::lock_guard lock(mutex_);

@@ -28,6 +28,9 @@ class Peers {
   virtual void check() = 0;
   /// The same behind a moment asleep: a wait for the device is made of these.
   virtual void pause() = 0;
+  /// The device has failed, which may be how a loss shows first: waits a while for the news of one.
+  /// Returns if there is none.
+  virtual void await_loss() = 0;
   /// This replica has failed, and the others must not wait for it.
   virtual void abort(const std::string& reason) noexcept = 0;
 };
@@ -85,6 +88,7 @@ class GpuReplica {
   [[nodiscard]] InFlight& new_step();
   void launch(const Batch* batch, const StepPlan& plan, StepSums& sums);
   void wait_for(const cuda::Event& event);
+  [[nodiscard]] bool is_done(const cuda::Event& event);
 
   cuda::Runtime& runtime_;
   const std::int32_t device_;

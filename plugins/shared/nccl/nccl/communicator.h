@@ -60,6 +60,9 @@ class Communicator final : public Collective {
   void check();
   /// The same behind a moment asleep, that a loss ends.
   void pause();
+  /// For who has seen the device fail, which may be how a loss shows first: waits a while for the
+  /// news of one, and throws it. Returns if there is none.
+  void await_loss();
 
   void abort() noexcept override;
 

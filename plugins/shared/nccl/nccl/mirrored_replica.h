@@ -50,6 +50,7 @@ class MirroredReplica {
     Others(Ranks& ranks, Communicator& communicator) : ranks_(ranks), communicator_(communicator) {}
     void check() override { communicator_.check(); }
     void pause() override { communicator_.pause(); }
+    void await_loss() override { communicator_.await_loss(); }
     void abort(const std::string& reason) noexcept override {
       ranks_.abort(reason);
       communicator_.abort();

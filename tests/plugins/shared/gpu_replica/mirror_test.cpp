@@ -26,6 +26,7 @@ using testing::IsEmpty;
 class SlowDevice final : public cuda::FakeRuntime {
  public:
   bool is_done(cudaEvent_t event) override {
+    if (fails) throw DeviceError("an illegal memory access");
     if (questions_until_done-- > 0) return false;
     return FakeRuntime::is_done(event);
   }
@@ -35,6 +36,7 @@ class SlowDevice final : public cuda::FakeRuntime {
     FakeRuntime::synchronize(stream);
   }
 
+  bool fails = false;
   int questions_until_done = 0;
   int synchronised_streams = 0;
 };
@@ -49,9 +51,13 @@ class OtherReplicas final : public Peers {
     if (pauses == lost_at_pause) lost = "rank 1 (node7) is lost";
     check();
   }
+  void await_loss() override {
+    lost = lost_later;
+    check();
+  }
   void abort(const std::string& reason) noexcept override { aborts.push_back(reason); }
 
-  std::string lost;
+  std::string lost, lost_later;
   int pauses = 0;
   int lost_at_pause = -1;
   std::vector<std::string> aborts;
@@ -136,6 +142,19 @@ TEST_F(MirrorTest, TheWaitForTheDeviceIsOneThatALossCanEnd) {
   device_.questions_until_done = 1'000'000;
   others_.lost_at_pause = 5;
   EXPECT_EQ(finish(), "rank 1 (node7) is lost");
+}
+
+TEST_F(MirrorTest, ADeviceThatFailsBecauseOfALossIsToldAsTheLoss) {
+  replica_->submit(&batch_, of(32));
+  device_.fails = true;
+  others_.lost_later = "rank 1 (node7) is lost";
+  EXPECT_EQ(finish(), "rank 1 (node7) is lost");
+}
+
+TEST_F(MirrorTest, ADeviceThatFailsWithoutALossIsToldAsItself) {
+  replica_->submit(&batch_, of(32));
+  device_.fails = true;
+  EXPECT_EQ(finish(), "an illegal memory access");
 }
 
 TEST_F(MirrorTest, AStepThatIsDoneBecauseOfALossDoesNotCount) {

@@ -241,6 +241,19 @@ TEST_F(CommunicatorTest, OnesOwnAbortEndsWaitsToo) {
   EXPECT_EQ(nccl_.count("abort"), 1);
 }
 
+TEST_F(CommunicatorTest, WhoHasSeenTheDeviceFailLearnsOfALossBehindIt) {
+  connect();
+  lost_at_ = clock_.now() + 1500ms;
+  EXPECT_EQ(error_of([this] { communicator_->await_loss(); }), kLost);
+}
+
+TEST_F(CommunicatorTest, ALossBehindAFailureOfTheDeviceIsNotWaitedForLong) {
+  connect();
+  EXPECT_EQ(error_of([this] { communicator_->await_loss(); }), "nothing was thrown");
+  EXPECT_GE(elapsed(), 2s);
+  EXPECT_LT(elapsed(), 2100ms);
+}
+
 TEST_F(CommunicatorTest, TheEndIsTakenTogether) {
   connect();
   nccl_.finalize_result = nccl_.state = ncclInProgress;
