@@ -20,6 +20,15 @@ constexpr auto kLastWords = 5s;  ///< for all ranks to leave together
 
 }  // namespace
 
+void require_calls_that_do_not_wait(const char* nccl_comm_blocking) {
+  const std::string value = nccl_comm_blocking == nullptr ? "" : nccl_comm_blocking;
+  if (value.empty() || value == "0") return;
+  throw ConfigError(text("strategy mirrored_nccl: the environment variable NCCL_COMM_BLOCKING is '",
+                         value,
+                         "', and NCCL's calls must not wait, lest nothing end them if a rank is "
+                         "lost: unset it, or set it to 0"));
+}
+
 Communicator::Communicator(Api& api, Ranks& ranks, const CommunicatorSpec& spec,
                            std::function<void()> check_ranks, Clock& clock)
     : api_(api),

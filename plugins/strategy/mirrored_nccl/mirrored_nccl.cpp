@@ -8,6 +8,7 @@
 #include <cassert>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <span>
@@ -16,6 +17,7 @@
 #include "cuda/runtime.h"
 #include "gpu_replica/upload_stream.h"
 #include "nccl/api.h"
+#include "nccl/communicator.h"
 #include "nccl/devices.h"
 #include "nccl/mirrored_replica.h"
 #include "process_group/membership.h"
@@ -72,7 +74,9 @@ class MirroredNcclStrategy final : public Strategy {
         plan_(group::plan_ranks(rank_options(), membership_)),
         device_(choose_device()),
         track_(host.track(text("device ", device_, " upload"))),
-        replica_(std::make_unique<nccl::MirroredReplica>(cuda::runtime(), device_)) {}
+        replica_(std::make_unique<nccl::MirroredReplica>(cuda::runtime(), device_)) {
+    nccl::require_calls_that_do_not_wait(std::getenv("NCCL_COMM_BLOCKING"));
+  }
 
   /// Nobody waits for the steps that are left; but the other ranks would, for this one.
   ~MirroredNcclStrategy() override {

@@ -27,8 +27,12 @@ struct CommunicatorSpec {
   std::chrono::milliseconds patience{2'000};
 };
 
-/// The ranks of a run as NCCL connects them, each with one GPU: that of the thread which constructs
-/// this.
+/// Throws ConfigError if the environment variable NCCL_COMM_BLOCKING, of which this is the value or
+/// null, makes NCCL's calls wait: it counts more than what a program asks for. Who waits inside
+/// NCCL for a rank that is lost cannot be told.
+void require_calls_that_do_not_wait(const char* nccl_comm_blocking);
+
+/// The ranks of a run as NCCL connects them, each with one GPU.
 ///
 /// A device whose peer is gone waits for good, and whoever waits for that device, too. So a thread
 /// asks NCCL and the ranks again and again, and at the first loss aborts: then the device's work

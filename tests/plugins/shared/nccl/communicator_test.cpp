@@ -271,5 +271,21 @@ TEST_F(CommunicatorTest, AnEndThatOthersDoNotTakeIsNotWaitedForLong) {
   EXPECT_LT(elapsed(), 6s);
 }
 
+TEST(CallsThatWaitTest, AreRefused) {
+  for (const char* const value : {static_cast<const char*>(nullptr), "", "0"}) {
+    EXPECT_NO_THROW(require_calls_that_do_not_wait(value));
+  }
+  try {
+    require_calls_that_do_not_wait("1");
+    FAIL() << "it is not refused";
+  } catch (const ConfigError& error) {
+    EXPECT_STREQ(
+        error.what(),
+        "strategy mirrored_nccl: the environment variable NCCL_COMM_BLOCKING is '1', and "
+        "NCCL's calls must not wait, lest nothing end them if a rank is lost: unset it, or "
+        "set it to 0");
+  }
+}
+
 }  // namespace
 }  // namespace slackline::nccl
