@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cassert>
+#include <exception>
 #include <span>
 #include <utility>
 
@@ -13,11 +14,17 @@ void MirroredReplica::connect(Api& api, Ranks& ranks, const CommunicatorSpec& co
                               const gpu::ExchangePlan& exchange, std::function<void()> check_ranks,
                               Clock& clock) {
   assert(ranks_ == nullptr);
-  runtime_.use_device(device_);
-  communicator_.emplace(api, ranks, communicator, std::move(check_ranks), clock);
-  others_.emplace(ranks, *communicator_);
-  exchange_.emplace(runtime_, replica_.stream(), *communicator_,
-                    replica_.model().gradients().size(), exchange);
+  try {
+    runtime_.use_device(device_);
+    communicator_.emplace(api, ranks, communicator, std::move(check_ranks), clock);
+    others_.emplace(ranks, *communicator_);
+    exchange_.emplace(runtime_, replica_.stream(), *communicator_,
+                      replica_.model().gradients().size(), exchange);
+  } catch (const std::exception& error) {
+    // The others wait for this one, and whoever calls cannot tell them yet.
+    ranks.abort(error.what());
+    throw;
+  }
   replica_.join({.exchange = *exchange_, .peers = *others_, .replicas = ranks.size()});
   sums_.resize(static_cast<std::size_t>(ranks.size()));
   ranks_ = &ranks;

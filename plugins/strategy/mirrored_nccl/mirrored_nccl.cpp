@@ -73,6 +73,7 @@ class MirroredNcclStrategy final : public Strategy {
         membership_(group::membership_from_environment()),
         plan_(group::plan_ranks(rank_options(), membership_)),
         device_(choose_device()),
+        id_(nccl::id_of(device_)),
         track_(host.track(text("device ", device_, " upload"))),
         replica_(std::make_unique<nccl::MirroredReplica>(cuda::runtime(), device_)) {
     nccl::require_calls_that_do_not_wait(std::getenv("NCCL_COMM_BLOCKING"));
@@ -99,8 +100,8 @@ class MirroredNcclStrategy final : public Strategy {
     assert(group_ == nullptr && in_flight_ == 0);
     group_ = group::join_ranks(rank_options(), plan_, membership_, configuration);
     Ranks& ranks = group_->ranks();
-    nccl::require_distinct_devices(ranks, nccl::id_of(device_));
-    // Alone too: so what an exchange costs can be seen on one GPU.
+    nccl::require_distinct_devices(ranks, id_);
+    // Alone too, so that one GPU goes the way of several as far as there is one.
     replica_->connect(
         nccl::api(), ranks,
         {.max_ctas = options_.max_ctas,
@@ -153,6 +154,7 @@ class MirroredNcclStrategy final : public Strategy {
   const group::Membership membership_;
   const RankPlan plan_;
   const std::int32_t device_;
+  const nccl::DeviceId id_;
   TraceTrack& track_;
 
   std::unique_ptr<group::ProcessGroup> group_;      ///< null before connect()

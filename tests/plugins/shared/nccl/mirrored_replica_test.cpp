@@ -169,6 +169,15 @@ TEST_F(MirroredReplicaTest, StatisticsAreAveragedByARankWithoutABatch) {
   EXPECT_THAT(nccl_.calls, ElementsAre("mean of 1 from 0"));
 }
 
+TEST_F(MirroredReplicaTest, WhoCannotConnectTellsTheOthersWhy) {
+  nccl_.settled = ncclSystemError;
+  EXPECT_THROW(connect(), DeviceError);
+  EXPECT_THAT(
+      ranks_.aborts,
+      ElementsAre("NCCL cannot connect rank 1 of 3: remote process exited (2): socket 7 was "
+                  "closed"));
+}
+
 TEST_F(MirroredReplicaTest, ADeviceThatWaitsForALostRankDoesNotKeepThisOne) {
   connect();
   device_.hangs = true;
