@@ -17,6 +17,8 @@ constexpr auto kMoment = 50us;  ///< short against a step, long against a questi
 constexpr int kQuickQuestions = 200;
 constexpr auto kWatchPeriod = 50ms;
 constexpr auto kLastWords = 5s;  ///< for all ranks to leave together
+constexpr auto kDestroyTime = 5s;
+constexpr auto kAbortTime = 1s;  ///< short: who has lost a rank must say so in time
 
 }  // namespace
 
@@ -30,18 +32,20 @@ void require_calls_that_do_not_wait(const char* nccl_comm_blocking) {
 }
 
 Communicator::Communicator(Api& api, Ranks& ranks, const CommunicatorSpec& spec,
-                           std::function<void()> check_ranks, Clock& clock)
+                           std::function<void()> use_device, std::function<void()> check_ranks,
+                           Clock& clock)
     : api_(api),
       rank_(ranks.rank()),
       size_(ranks.size()),
       patience_(spec.patience),
+      use_device_(std::move(use_device)),
       check_ranks_(std::move(check_ranks)),
       clock_(clock) {
   try {
     connect(ranks, spec);
     watch_ = clock_.start_thread("nccl watch", [this] { watch(); });
   } catch (...) {
-    if (communicator_ != nullptr) (void)api_.abort(communicator_);
+    if (communicator_ != nullptr) end_by_abort(communicator_);
     throw;
   }
 }
@@ -65,14 +69,39 @@ Communicator::~Communicator() {
   }
   clock_.notify_all(changed_);
   clock_.join(watch_);
-  if (communicator_ == nullptr) return;
+  if (communicator_ != nullptr) take_leave();
+}
+
+void Communicator::take_leave() {
   try {
     settle(api_.finalize(communicator_), "take leave of the other ranks",
            clock_.now() + kLastWords);
-    (void)api_.destroy(communicator_);
+    end_by_destroy(communicator_);
   } catch (const std::exception&) {
-    (void)api_.abort(communicator_);
+    end_by_abort(communicator_);
   }
+}
+
+void Communicator::end_by_destroy(ncclComm_t communicator) {
+  end(communicator, &Api::destroy, "ncclCommDestroy", kDestroyTime);
+}
+
+void Communicator::end_by_abort(ncclComm_t communicator) {
+  end(communicator, &Api::abort, "ncclCommAbort", kAbortTime);
+}
+
+void Communicator::end(ncclComm_t communicator, ncclResult_t (Api::*call)(ncclComm_t),
+                       const char* name, std::chrono::nanoseconds patience) {
+  last_call_.emplace(clock_, name, patience,
+                     [&api = api_, use_device = use_device_, call, communicator] {
+                       try {
+                         // NCCL goes back to the thread's device, where that makes a context.
+                         use_device();
+                       } catch (const DeviceError&) {
+                         // The device has failed; NCCL has more than the device to end.
+                       }
+                       (void)(api.*call)(communicator);
+                     });
 }
 
 void Communicator::all_reduce_sum(std::span<float> values, void* stream) {
@@ -174,7 +203,7 @@ void Communicator::watch() noexcept {
   const ncclComm_t aborted = std::exchange(communicator_, nullptr);
   lock.unlock();
   clock_.notify_all(changed_);
-  (void)api_.abort(aborted);
+  end_by_abort(aborted);
 }
 
 /// The ranks' word counts more than NCCL's.

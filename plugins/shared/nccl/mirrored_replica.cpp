@@ -14,9 +14,10 @@ void MirroredReplica::connect(Api& api, Ranks& ranks, const CommunicatorSpec& co
                               const gpu::ExchangePlan& exchange, std::function<void()> check_ranks,
                               Clock& clock) {
   assert(ranks_ == nullptr);
+  const auto use_device = [&runtime = runtime_, device = device_] { runtime.use_device(device); };
   try {
-    runtime_.use_device(device_);
-    communicator_.emplace(api, ranks, communicator, std::move(check_ranks), clock);
+    use_device();
+    communicator_.emplace(api, ranks, communicator, use_device, std::move(check_ranks), clock);
     others_.emplace(ranks, *communicator_);
     exchange_.emplace(runtime_, replica_.stream(), *communicator_,
                       replica_.model().gradients().size(), exchange);

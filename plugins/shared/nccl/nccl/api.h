@@ -7,7 +7,8 @@
 namespace slackline::nccl {
 
 /// What is used of NCCL, as a seam: the real one, or one that fails when a test wants it to. The
-/// functions are NCCL's; none of them waits on a communicator that is not blocking, but abort().
+/// functions are NCCL's; none of them waits on a communicator that is not blocking, but destroy()
+/// and abort().
 ///
 /// Threads    as NCCL: a communicator is used by one thread at a time, but async_error() and
 ///            abort() may be called by any.
@@ -26,8 +27,9 @@ class Api {
   virtual ncclResult_t all_reduce(float* values, std::size_t count, ncclRedOp_t op,
                                   ncclComm_t communicator, cudaStream_t stream) = 0;
   virtual ncclResult_t finalize(ncclComm_t communicator) = 0;
+  /// Waits until no graph holds the communicator any more, and for NCCL's own threads.
   virtual ncclResult_t destroy(ncclComm_t communicator) = 0;
-  /// Ends what runs on the device, then waits until no graph holds the communicator any more.
+  /// Ends what runs on the device, then waits as destroy().
   virtual ncclResult_t abort(ncclComm_t communicator) = 0;
 
   [[nodiscard]] virtual const char* error_string(ncclResult_t result) = 0;

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "nccl/api.h"
+#include "nccl/last_call.h"
 
 namespace slackline::nccl {
 
@@ -40,15 +41,16 @@ void require_calls_that_do_not_wait(const char* nccl_comm_blocking);
 ///
 /// Lifecycle  construct at all ranks, which waits for them; then calls; destruction at all ranks,
 ///            or after a loss. Graphs that captured calls must be destroyed before: NCCL waits for
-///            that.
+///            that. Destruction waits for NCCL, but not for good (LastCall).
 /// Threads    one caller at a time; check(), pause() and abort() by any thread.
 /// Errors     DeviceError with NCCL's own words, or those of the ranks, once one is lost.
 class Communicator final : public Collective {
  public:
-  /// `check_ranks` throws DeviceError, naming the rank, once one is lost; it does not wait, and
-  /// may be called by any thread. All must outlive this.
+  /// `use_device` makes the GPU the calling thread's, which the caller's must have done already; it
+  /// owns what it uses. `check_ranks` throws DeviceError, naming the rank, once one is lost; it
+  /// does not wait, and may be called by any thread. All must outlive this.
   Communicator(Api& api, Ranks& ranks, const CommunicatorSpec& spec,
-               std::function<void()> check_ranks, Clock& clock);
+               std::function<void()> use_device, std::function<void()> check_ranks, Clock& clock);
   ~Communicator() override;
 
   [[nodiscard]] std::int32_t rank() const override { return rank_; }
@@ -72,6 +74,11 @@ class Communicator final : public Collective {
 
  private:
   void connect(Ranks& ranks, const CommunicatorSpec& spec);
+  void take_leave();
+  void end_by_destroy(ncclComm_t communicator);
+  void end_by_abort(ncclComm_t communicator);
+  void end(ncclComm_t communicator, ncclResult_t (Api::*call)(ncclComm_t), const char* name,
+           std::chrono::nanoseconds patience);
   void all_reduce(std::span<float> values, ncclRedOp_t op, void* stream);
   void settle(ncclResult_t result, const std::string& doing, std::optional<Clock::Time> deadline);
   [[nodiscard]] std::string problem(ncclResult_t result, const std::string& doing);
@@ -86,18 +93,19 @@ class Communicator final : public Collective {
   Api& api_;
   const std::int32_t rank_, size_;
   const std::chrono::milliseconds patience_;
-  const std::function<void()> check_ranks_;
+  const std::function<void()> use_device_, check_ranks_;
   Clock& clock_;
 
   std::mutex mutex_;  ///< guards everything below; NCCL is called with it
   std::condition_variable changed_;
-  ncclComm_t communicator_ = nullptr;  ///< null once it is being aborted
+  ncclComm_t communicator_ = nullptr;  ///< null once it is being ended
   std::string loss_;                   ///< why; empty if all is well
   bool stopping_ = false;
 
   std::string words_of_nccl_;  ///< the watch's: an error for which nobody is to blame yet
   Clock::Time patient_until_;  ///< with it
   std::thread watch_;
+  std::optional<LastCall> last_call_;  ///< the watch's, and then its owner's
 };
 
 }  // namespace slackline::nccl

@@ -3,9 +3,11 @@
 #include "nccl/communicator.h"
 
 #include <slackline/error.h>
+#include <slackline/left_behind.h>
 #include <slackline/simulated_clock.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <memory>
@@ -42,7 +44,7 @@ class CommunicatorTest : public testing::Test {
       ranks.from_rank_0.assign(bytes.begin(), bytes.end());
     }
     communicator_ = std::make_unique<Communicator>(
-        nccl_, ranks, spec,
+        nccl_, ranks, spec, use_device_,
         [this] {
           if (clock_.now() >= lost_at_) throw DeviceError(kLost);
         },
@@ -73,6 +75,7 @@ class CommunicatorTest : public testing::Test {
   const Clock::Time begin_ = clock_.now();
   Clock::Time lost_at_ = Clock::Time::max();
   FakeNccl nccl_;
+  const std::function<void()> use_device_ = [this] { nccl_.use_device(); };
   std::optional<FakeRanks> ranks_;
   std::array<float, 6> values_{7.5f};
   std::unique_ptr<Communicator> communicator_;
@@ -81,7 +84,7 @@ class CommunicatorTest : public testing::Test {
 TEST_F(CommunicatorTest, Rank0MakesTheIdThatAllMeetBy) {
   FakeRanks ranks(0, 4);
   const Communicator communicator(
-      nccl_, ranks, {.max_ctas = 6}, [] {}, clock_);
+      nccl_, ranks, {.max_ctas = 6}, use_device_, [] {}, clock_);
   EXPECT_THAT(nccl_.calls, ElementsAre("get_unique_id", "init_rank 0 of 4 by the id of rank 0"));
   EXPECT_STREQ(reinterpret_cast<const char*>(ranks.from_rank_0.data()), "the id of rank 0");
   EXPECT_EQ(nccl_.config.blocking, 0);
@@ -97,7 +100,7 @@ TEST_F(CommunicatorTest, TheOthersTakeTheIdOfRank0) {
   const auto bytes = std::as_bytes(std::span(&id, 1));
   ranks.from_rank_0.assign(bytes.begin(), bytes.end());
   const Communicator communicator(
-      nccl_, ranks, {}, [] {}, clock_);
+      nccl_, ranks, {}, use_device_, [] {}, clock_);
   EXPECT_THAT(nccl_.calls, ElementsAre("init_rank 3 of 4 by another"));
   EXPECT_EQ(nccl_.config.maxCTAs, NCCL_CONFIG_UNDEF_INT);
 }
@@ -207,13 +210,14 @@ TEST_F(CommunicatorTest, ALossIsKnownBeforeTheAbortThatWaitsForThoseWhoKnow) {
   std::mutex mutex;
   std::condition_variable changed;
   bool are_graphs_destroyed = false;
-  nccl_.during_abort = [&] {
+  nccl_.during_end = [&] {
     EXPECT_EQ(check(), kLost);
     std::unique_lock lock(mutex);
     clock_.wait(lock, changed, std::nullopt, [&] { return are_graphs_destroyed; });
   };
   lost_at_ = clock_.now();
   EXPECT_EQ(wait_for_good(), kLost);
+  clock_.sleep(1s);
   {
     const std::lock_guard lock(mutex);
     are_graphs_destroyed = true;
@@ -238,6 +242,21 @@ TEST_F(CommunicatorTest, OnesOwnAbortEndsWaitsToo) {
   communicator_->abort();
   EXPECT_EQ(wait_for_good(), "rank 1 has aborted");
   clock_.sleep(100ms);
+  EXPECT_EQ(nccl_.count("abort"), 1);
+}
+
+TEST_F(CommunicatorTest, ADeviceThatHasFailedDoesNotKeepNcclFromBeingAborted) {
+  nccl_.finalize_result = ncclUnhandledCudaError;
+  FakeRanks ranks(0, 4);
+  {
+    const Communicator communicator(
+        nccl_, ranks, {},
+        [this] {
+          nccl_.use_device();
+          throw DeviceError("cannot use device 0");
+        },
+        [] {}, clock_);
+  }
   EXPECT_EQ(nccl_.count("abort"), 1);
 }
 
@@ -269,6 +288,98 @@ TEST_F(CommunicatorTest, AnEndThatOthersDoNotTakeIsNotWaitedForLong) {
   communicator_.reset();
   EXPECT_THAT(nccl_.calls, ElementsAre("finalize", "abort"));
   EXPECT_LT(elapsed(), 6s);
+}
+
+/// NCCL that is called for the last time, and does not return.
+class EndlessCallTest : public CommunicatorTest {
+ protected:
+  EndlessCallTest() {
+    nccl_.during_end = [this] {
+      std::unique_lock lock(mutex_);
+      clock_.wait(lock, changed_, std::nullopt, [this] { return is_let_go_; });
+    };
+  }
+  /// The clock must not end before the thread does.
+  ~EndlessCallTest() override {
+    {
+      const std::lock_guard lock(mutex_);
+      is_let_go_ = true;
+    }
+    clock_.notify_all(changed_);
+    clock_.sleep(1ms);
+  }
+  /// By this test.
+  [[nodiscard]] std::vector<std::string> calls_left_behind() const {
+    std::vector<std::string> calls = left_behind();
+    calls.erase(calls.begin(), calls.begin() + static_cast<std::ptrdiff_t>(left_before_));
+    return calls;
+  }
+  std::chrono::nanoseconds time_to_end() {
+    const Clock::Time before = clock_.now();
+    communicator_.reset();
+    return clock_.now() - before;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool is_let_go_ = false;
+  const std::size_t left_before_ = left_behind().size();
+};
+
+TEST_F(EndlessCallTest, BehindALossAnAbortIsLeftBehindInTimeToTellOfTheLoss) {
+  connect();
+  lost_at_ = clock_.now();
+  EXPECT_EQ(wait_for_good(), kLost);
+  clock_.sleep(20s);
+  EXPECT_THAT(calls_left_behind(), IsEmpty()) << "there may be graphs yet";
+  EXPECT_EQ(time_to_end(), 1s);
+  EXPECT_THAT(calls_left_behind(), ElementsAre("ncclCommAbort"));
+}
+
+TEST_F(EndlessCallTest, ADestroyIsLeftBehind) {
+  connect();
+  EXPECT_EQ(time_to_end(), 5s);
+  EXPECT_THAT(nccl_.calls, ElementsAre("finalize", "destroy"));
+  EXPECT_THAT(calls_left_behind(), ElementsAre("ncclCommDestroy"));
+}
+
+TEST_F(EndlessCallTest, AnAbortInsteadOfADestroyIsLeftBehind) {
+  connect();
+  nccl_.finalize_result = ncclSystemError;
+  EXPECT_EQ(time_to_end(), 1s);
+  EXPECT_THAT(calls_left_behind(), ElementsAre("ncclCommAbort"));
+}
+
+TEST_F(EndlessCallTest, WhoIsNotConnectedLeavesAnAbortBehind) {
+  nccl_.settled = ncclSystemError;
+  EXPECT_THAT(error_of([this] { connect(1); }), HasSubstr("NCCL cannot connect rank 1 of 4"));
+  EXPECT_GE(elapsed(), 1s);
+  EXPECT_LT(elapsed(), 1100ms);
+  EXPECT_THAT(calls_left_behind(), ElementsAre("ncclCommAbort"));
+}
+
+/// One that has no thread to give.
+class ThreadlessClock final : public Clock {
+ public:
+  [[nodiscard]] Time now() const override { return {}; }
+  [[nodiscard]] std::thread start_thread(const std::string&, std::function<void()>) override {
+    throw IoError("cannot start a thread", EAGAIN);
+  }
+  void join(std::thread&) override {}
+  bool wait(std::unique_lock<std::mutex>&, std::condition_variable&, std::optional<Time>,
+            const std::function<bool()>&) override {
+    return false;
+  }
+  void notify_all(std::condition_variable&) noexcept override {}
+  void work(std::chrono::nanoseconds) override {}
+};
+
+TEST(LastCallTest, WithoutAThreadItIsCalledAllTheSame) {
+  ThreadlessClock clock;
+  bool is_called = false;
+  const LastCall last_call(clock, "a call", 1s, [&] { is_called = true; });
+  EXPECT_TRUE(is_called);
 }
 
 TEST(CallsThatWaitTest, AreRefused) {

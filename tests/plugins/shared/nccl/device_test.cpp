@@ -1,5 +1,6 @@
-// With a GPU: NCCL with one rank, which is all that one GPU can have. Without one, these tests are
-// skipped.
+// With a GPU: NCCL with one rank, which is all that one GPU can have. It connects; but a sum in
+// place of one rank is nothing to it, in a capture neither, and a mean is one kernel. Without a
+// GPU, these tests are skipped.
 
 #include <slackline/clock.h>
 
@@ -36,7 +37,7 @@ class NcclDeviceTest : public testing::Test {
     gradients_ = {runtime(), 1 << 20};
     staging_ = {runtime(), 1 << 20};
     communicator_ = std::make_unique<Communicator>(
-        api(), ranks_, CommunicatorSpec{}, [] {}, steady_clock());
+        api(), ranks_, CommunicatorSpec{}, [] { runtime().use_device(0); }, [] {}, steady_clock());
   }
 
   void write(float first) {
@@ -109,7 +110,7 @@ TEST(NcclTest, WithoutAGpuItsOwnWordsSaySo) {
   FakeRanks ranks(0, 1);
   try {
     const Communicator communicator(
-        api(), ranks, {}, [] {}, steady_clock());
+        api(), ranks, {}, [] {}, [] {}, steady_clock());
     FAIL() << "it is connected";
   } catch (const DeviceError& error) {
     EXPECT_THAT(error.what(), HasSubstr("NCCL cannot connect rank 0 of 1: unhandled cuda error"));

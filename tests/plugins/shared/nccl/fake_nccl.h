@@ -9,6 +9,7 @@
 #include <cstring>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "nccl/api.h"
@@ -48,19 +49,8 @@ class FakeNccl final : public Api {
     calls.emplace_back("finalize");
     return finalize_result;
   }
-  ncclResult_t destroy(ncclComm_t communicator) override {
-    expect_alive(communicator);
-    calls.emplace_back("destroy");
-    is_alive_ = false;
-    return ncclSuccess;
-  }
-  ncclResult_t abort(ncclComm_t communicator) override {
-    expect_alive(communicator);
-    calls.emplace_back("abort");
-    is_alive_ = false;
-    if (during_abort) during_abort();
-    return ncclSuccess;
-  }
+  ncclResult_t destroy(ncclComm_t communicator) override { return end(communicator, "destroy"); }
+  ncclResult_t abort(ncclComm_t communicator) override { return end(communicator, "abort"); }
   const char* error_string(ncclResult_t) override { return "remote process exited"; }
   const char* last_error(ncclComm_t) override { return "socket 7 was closed"; }
 
@@ -76,9 +66,22 @@ class FakeNccl final : public Api {
   ncclResult_t state = ncclInProgress;  ///< what a poll finds, until it settles
   ncclResult_t settled = ncclSuccess;
   int polls_until_settled = 2;
-  std::function<void()> during_abort;
+  std::function<void()> during_end;  ///< during destroy() and abort()
+
+  /// A thread makes the communicator's device its own.
+  void use_device() { with_device_.push_back(std::this_thread::get_id()); }
 
  private:
+  ncclResult_t end(ncclComm_t communicator, const char* call) {
+    expect_alive(communicator);
+    calls.emplace_back(call);
+    is_alive_ = false;
+    if (std::ranges::count(with_device_, std::this_thread::get_id()) == 0) {
+      misuse.push_back(text(call, " by a thread with another device"));
+    }
+    if (during_end) during_end();
+    return ncclSuccess;
+  }
   ncclComm_t handle() { return reinterpret_cast<ncclComm_t>(this); }
   void expect_alive(ncclComm_t communicator) {
     if (communicator != handle()) misuse.emplace_back("a handle that was never made");
@@ -86,6 +89,7 @@ class FakeNccl final : public Api {
   }
 
   bool is_alive_ = true;
+  std::vector<std::thread::id> with_device_;
 };
 
 /// This rank's end of some that a test makes up.

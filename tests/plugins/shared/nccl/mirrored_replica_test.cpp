@@ -29,6 +29,8 @@ using testing::IsEmpty;
 /// Calls NCCL where its turn comes, and may never get done.
 class Device final : public cuda::FakeRuntime {
  public:
+  explicit Device(FakeNccl& nccl) : nccl_(nccl) {}
+  void use_device(int) override { nccl_.use_device(); }
   bool is_done(cudaEvent_t event) override { return !hangs && FakeRuntime::is_done(event); }
   bool hangs = false;
 
@@ -39,6 +41,9 @@ class Device final : public cuda::FakeRuntime {
       if (call) call(stream);
     };
   }
+
+ private:
+  FakeNccl& nccl_;
 };
 
 /// Two gradients and a statistic, in the device's memory, and a graph.
@@ -125,8 +130,8 @@ class MirroredReplicaTest : public testing::Test, private ModelFactory {
   }
 
   SimulatedClock clock_{1};
-  Device device_;
   FakeNccl nccl_;
+  Device device_{nccl_};
   FakeRanks ranks_{1, 3};
   SmallModel* model_ = nullptr;
   std::string lost_;
