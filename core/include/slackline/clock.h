@@ -30,7 +30,7 @@ class SLACKLINE_API Clock {
   [[nodiscard]] virtual Time now() const = 0;
 
   /// Starts a thread, named for debuggers (the kernel keeps 15 characters). Throws IoError if the
-  /// system has none to give. It must be joined by join().
+  /// system has none to give. It must be joined by join(), or detached if it may never end.
   [[nodiscard]] virtual std::thread start_thread(const std::string& name,
                                                  std::function<void()> body) = 0;
   /// Waits until the thread has ended.

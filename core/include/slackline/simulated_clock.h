@@ -14,7 +14,7 @@ namespace slackline {
 /// CPUs, each is at 2/3 of its speed.
 ///
 /// Lifecycle  construct on the thread that takes part as the first; threads of start_thread() must
-///            be joined before destruction.
+///            have ended, and be joined or detached, before destruction.
 /// Threads    any that takes part.
 /// Errors     std::logic_error from wait() or join() if every thread waits and there is no
 ///            deadline: nobody could ever go on.
