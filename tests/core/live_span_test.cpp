@@ -4,60 +4,26 @@
 #include <slackline/error.h>
 #include <slackline/live_span.h>
 
-#include <map>
-#include <memory>
-#include <mutex>
+#include <cstdint>
 #include <string>
-#include <thread>
-#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "chain_parts.h"
 #include "common_steps.h"
+#include "span_recorder.h"
+#include "thread_ranks.h"
 
 namespace slackline {
 namespace {
 
-using testing::ElementsAre;
-
-/// Writes down each thread's spans as they begin and end: "(read )".
-class Recorder final : public SpanObserver {
- public:
-  Recorder() { observe_spans(this); }
-  ~Recorder() override { observe_spans(nullptr); }
-
-  void begin(const char* name) noexcept override {
-    const std::lock_guard lock(mutex_);
-    said_[std::this_thread::get_id()] += std::string("(") + name + " ";
-  }
-  void end() noexcept override {
-    const std::lock_guard lock(mutex_);
-    said_[std::this_thread::get_id()] += ")";
-  }
-  std::string here() {
-    const std::lock_guard lock(mutex_);
-    return said_[std::this_thread::get_id()];
-  }
-  std::string elsewhere() {
-    const std::lock_guard lock(mutex_);
-    std::string out;
-    for (const auto& [thread, said] : said_) {
-      if (thread != std::this_thread::get_id()) out += said;
-    }
-    return out;
-  }
-
- private:
-  std::mutex mutex_;
-  std::map<std::thread::id, std::string> said_;
-};
+using testing_support::SpanRecorder;
 
 TEST(LiveSpanTest, SpansAreToldAsTheyBeginAndEndAlsoByExceptions) {
   {
     const LiveSpan unseen("nobody listens");
-    Recorder recorder;
+    SpanRecorder recorder;
     try {
       const LiveSpan outer("outer");
       const LiveSpan inner("inner");
@@ -86,23 +52,22 @@ class ShortSource final : public Source {
   std::uint64_t next_ = 0;
 };
 
-TEST(LiveSpanTest, StagesOfTheInputAreSpansOfTheirThreads) {
-  Recorder recorder;
-  ShortSource source;
-  SilentStrategy strategy(1);
-  PassingPrefetcher prefetcher;
-  NumberLabel label;
-  BadSampleAccount account{BadSamplePolicy::kFail, 0};
-  BatchReaderPlan plan;
-  plan.source = &source;
-  plan.transforms = {&label};
-  plan.transform_names = {"transform/label"};
-  plan.shape = {1, 1, 3};
-  plan.batch_size = 1;
-  plan.num_classes = 2;
-  {
-    InputChain chain(plan, account, prefetcher, strategy, steady_clock(), {});
-    CommonSteps steps(chain, 1, nullptr, {}, {{}});
+/// Batches of one record each, and the steps that are made of them.
+class LiveSpanStepsTest : public testing::Test {
+ protected:
+  LiveSpanStepsTest() {
+    plan_.source = &source_;
+    plan_.transforms = {&label_};
+    plan_.transform_names = {"transform/label"};
+    plan_.shape = {1, 1, 3};
+    plan_.batch_size = 1;
+    plan_.num_classes = 2;
+  }
+
+  /// Two good steps, and the one that is damaged.
+  void run_steps(Ranks* ranks = nullptr) {
+    InputChain chain(plan_, account_, prefetcher_, strategy_, steady_clock(), {});
+    CommonSteps steps(chain, 1, ranks, {}, {{}});
     StepBatches step;
     CommonStep common;
     for (int i = 0; i < 2; ++i) {
@@ -111,9 +76,29 @@ TEST(LiveSpanTest, StagesOfTheInputAreSpansOfTheirThreads) {
     }
     EXPECT_THROW(static_cast<void>(steps.next(step, common, {}, false)), DataError);
   }
-  EXPECT_EQ(recorder.here(), "(input wait )(input wait )(input wait )");
-  EXPECT_THAT(recorder.elsewhere(),
+
+  SpanRecorder recorder_;
+
+ private:
+  ShortSource source_;
+  NumberLabel label_;
+  SilentStrategy strategy_{1};
+  PassingPrefetcher prefetcher_;
+  BadSampleAccount account_{BadSamplePolicy::kFail, 0};
+  BatchReaderPlan plan_;
+};
+
+TEST_F(LiveSpanStepsTest, StagesOfTheInputAreSpansOfTheirThreads) {
+  run_steps();
+  EXPECT_EQ(recorder_.here(), "(input wait )(input wait )(input wait )");
+  EXPECT_THAT(recorder_.elsewhere(),
               testing::StartsWith("(read )(transform/label )(read )(transform/label )(read )"));
+}
+
+TEST_F(LiveSpanStepsTest, WaitsForOtherRanksAreSpansToo) {
+  testing_support::ThreadRanks alone(1);
+  run_steps(&alone.of(0));
+  EXPECT_EQ(recorder_.here(), "(input wait )(rank wait )(input wait )(rank wait )(input wait )");
 }
 
 }  // namespace

@@ -23,6 +23,7 @@
 #include <nlohmann/json.hpp>
 
 #include "file_ops_models.h"
+#include "span_recorder.h"
 #include "temporary_folder.h"
 #include "test_host.h"
 
@@ -886,6 +887,14 @@ TEST_F(RunTest, TheTimelineHasTheTracedStepsAndLinksTheirBatches) {
 
   run_toml(kDigits, {}, "untraced");
   EXPECT_FALSE(fs::exists(dir_ / "untraced" / "trace.json"));
+}
+
+TEST_F(RunTest, AProfilerIsToldOfEveryStage) {
+  testing_support::SpanRecorder recorder;
+  static_cast<void>(run_toml(kDigits, {"checkpoint={}"}));
+  EXPECT_THAT(recorder.names(),
+              testing::UnorderedElementsAre("read", "transform/imagenet_turbojpeg", "fetch",
+                                            "input wait", "submit", "device wait", "checkpoint"));
 }
 
 TEST_F(RunTest, ABatchThatTheDevicesCannotShareIsAConfigurationError) {

@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "clocked_prefetcher_test.h"
+#include "span_recorder.h"
 #include "test_host.h"
 
 namespace slackline {
@@ -170,6 +171,15 @@ TEST_F(SlackTest, WhereSaysAtWhichEndsItActs) {
   EXPECT_FALSE(sleeps_at("host", kFirstDevice));
   EXPECT_FALSE(sleeps_at("device", kHostEnd));
   EXPECT_TRUE(sleeps_at("device", kFirstDevice));
+}
+
+TEST_F(SlackTest, AProfilerIsToldOfFetchesAndSleeps) {
+  testing_support::SpanRecorder recorder;
+  upstream_.batches(100);
+  train(open({}, kFirstDevice), clock_, 4, milliseconds(200));
+  close();
+  EXPECT_EQ(recorder.elsewhere(),
+            "(fetch )(fetch )(sleep )(fetch )(sleep )(fetch )(sleep )(fetch )");
 }
 
 TEST_F(SlackTest, TheTimelineShowsWhatWasLearned) {

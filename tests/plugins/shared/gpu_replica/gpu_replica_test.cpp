@@ -3,6 +3,7 @@
 #include "gpu_replica/gpu_replica.h"
 
 #include <slackline/error.h>
+#include <slackline/live_span.h>
 
 #include <array>
 #include <deque>
@@ -13,6 +14,7 @@
 
 #include "fake_cuda.h"
 #include "gpu_replica/upload_stream.h"
+#include "nvtx_recorder.h"
 #include "test_host.h"
 
 namespace slackline::gpu {
@@ -225,6 +227,15 @@ TEST_F(GpuReplicaTest, EvaluationUpdatesNothing) {
   EXPECT_EQ(model_->rate, 0);
   (void)finish(submit());
   EXPECT_EQ(model_->rate, 0.5f);
+}
+
+TEST_F(GpuReplicaTest, ProfilersSeeStepsUploadsAndTheSpansOfTheHost) {
+  if (!testing_support::NvtxRecorder::is_supported()) GTEST_SKIP() << "an older NVTX";
+  const testing_support::NvtxRecorder recorder;
+  (void)finish(submit());
+  (void)finish(submit(StepKind::kEvaluate));
+  { const LiveSpan span("read"); }
+  EXPECT_EQ(recorder.said(), "(upload )(train )(upload )(evaluate )(read )");
 }
 
 TEST_F(GpuReplicaTest, CancelReachesTheHost) {
