@@ -37,6 +37,9 @@ inline Target absent(const std::string& gpu) { return Target::of_properties(prop
 /// What can be finalised with and without a driver alike.
 inline Policy precompiled() { return {.runtime_compiled = false}; }
 
+/// What resnet_cudnn asks for, if its user asks for nothing else.
+inline Policy of_resnet_cudnn() { return {.deterministic = true, .runtime_compiled = false}; }
+
 /// Which of a convolution's derivatives a network computes.
 struct Layer {
   ConvShape shape;

@@ -60,28 +60,45 @@ class Snapshot {
 
 class ResnetPlans : public testing::TestWithParam<std::string> {};
 
-TEST_P(ResnetPlans, ConvolutionsOfAllTypesSizesAndPaddingsHaveTheKnownEngines) {
-  const Target target = testing_support::absent(GetParam());
-  std::vector<std::string> lines;
+/// Every distinct convolution of one type, with its derivatives, for the sizes and paddings in use.
+std::vector<Graph> graphs_of(cudnnDataType_t type) {
+  std::vector<Graph> graphs;
   std::set<std::string> seen;
-  const auto plan = [&](const Graph& graph) {
-    if (!seen.insert(graph.signature()).second) return;
-    const Plan made = choose(graph, target, testing_support::precompiled()).plan;
-    lines.push_back(text(graph.signature(), ": ", text_of(made.choice()), ", workspace ",
-                         made.workspace_bytes()));
+  const auto add = [&](const Graph& graph) {
+    if (seen.insert(graph.signature()).second) graphs.push_back(graph);
   };
-  for (const auto type : {CUDNN_DATA_HALF, CUDNN_DATA_BFLOAT16, CUDNN_DATA_FLOAT}) {
-    for (const std::int64_t n : {32, 256}) {
-      for (const auto padding : {net::Padding::kSame, net::Padding::kSymmetric}) {
-        for (const Layer& layer : testing_support::resnet50_layers(type, n, padding)) {
-          plan(conv(layer.shape));
-          plan(conv_backward_weights(layer.shape));
-          if (layer.has_backward_data) plan(conv_backward_data(layer.shape));
-        }
+  for (const std::int64_t n : {32, 256}) {
+    for (const auto padding : {net::Padding::kSame, net::Padding::kSymmetric}) {
+      for (const Layer& layer : testing_support::resnet50_layers(type, n, padding)) {
+        add(conv(layer.shape));
+        add(conv_backward_weights(layer.shape));
+        if (layer.has_backward_data) add(conv_backward_data(layer.shape));
       }
     }
   }
+  return graphs;
+}
+
+TEST_P(ResnetPlans, ConvolutionsOfAllTypesSizesAndPaddingsHaveTheKnownEngines) {
+  const Target target = testing_support::absent(GetParam());
+  std::vector<std::string> lines;
+  for (const auto type : {CUDNN_DATA_HALF, CUDNN_DATA_BFLOAT16, CUDNN_DATA_FLOAT}) {
+    for (const Graph& graph : graphs_of(type)) {
+      const Plan made = choose(graph, target, testing_support::of_resnet_cudnn()).plan;
+      lines.push_back(text(graph.signature(), ": ", text_of(made.choice()), ", workspace ",
+                           made.workspace_bytes()));
+    }
+  }
   Snapshot(GetParam()).compare(lines);
+}
+
+TEST_P(ResnetPlans, ConvolutionsOfFloat32HaveEnginesWithoutTf32) {
+  const Target target = testing_support::absent(GetParam());
+  Policy exact = testing_support::of_resnet_cudnn();
+  exact.tf32 = false;
+  for (const Graph& graph : graphs_of(CUDNN_DATA_FLOAT)) {
+    EXPECT_NO_THROW((void)choose(graph, target, exact)) << graph.signature();
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(, ResnetPlans, testing::Values("h100", "h200"),
