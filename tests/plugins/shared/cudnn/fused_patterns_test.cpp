@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -43,9 +44,8 @@ std::vector<Graph> fused_graphs(const ConvShape& shape) {
 
 /// By the signature's first word, how many engines (with their knobs) there are; more than one
 /// number if that is not the same for all layers.
-std::map<std::string, std::set<std::size_t>> engines_for(cudnnDataType_t type, std::int64_t n,
-                                                         net::Padding padding) {
-  const Target target = absent("h100");
+std::map<std::string, std::set<std::size_t>> engines_for(const Target& target, cudnnDataType_t type,
+                                                         std::int64_t n, net::Padding padding) {
   std::map<std::string, std::set<std::size_t>> out;
   for (const Layer& layer : testing_support::resnet50_layers(type, n, padding)) {
     if (is_first_or_dense(layer.shape)) continue;
@@ -58,15 +58,28 @@ std::map<std::string, std::set<std::size_t>> engines_for(cudnnDataType_t type, s
   return out;
 }
 
-bool has_plan(const Graph& graph) {
-  return !candidates(graph, absent("h100"), precompiled(), 1).plans.empty();
-}
+/// Over GPUs that are not there.
+template <class Param>
+class OnAbsentGpu : public testing::TestWithParam<Param> {
+ protected:
+  explicit OnAbsentGpu(const std::string& gpu) : target_(absent(gpu)) {}
 
-class FusedPatternsInFloat16 : public testing::TestWithParam<std::int64_t> {};
+  [[nodiscard]] bool has_plan(const Graph& graph) const {
+    return !candidates(graph, target_, precompiled(), 1).plans.empty();
+  }
+
+  const Target target_;
+};
+
+class FusedPatternsInFloat16 : public OnAbsentGpu<std::tuple<std::string, std::int64_t>> {
+ protected:
+  FusedPatternsInFloat16() : OnAbsentGpu(std::get<0>(GetParam())) {}
+  static std::int64_t n() { return std::get<1>(GetParam()); }
+};
 
 TEST_P(FusedPatternsInFloat16, AreAllThereWithSymmetricPadding) {
   EXPECT_THAT(
-      engines_for(CUDNN_DATA_HALF, GetParam(), net::Padding::kSymmetric),
+      engines_for(target_, CUDNN_DATA_HALF, n(), net::Padding::kSymmetric),
       ElementsAre(Pair("add_apply_conv_sums", ElementsAre(4)),
                   Pair("apply_add_apply_conv_sums", ElementsAre(2)),
                   Pair("apply_conv_sums", ElementsAre(9)),
@@ -80,7 +93,7 @@ TEST_P(FusedPatternsInFloat16, AreAllThereWithSymmetricPadding) {
 TEST_P(FusedPatternsInFloat16, AreNotThereWherePaddingIsAtTwoSidesOnly) {
   int layers = 0;
   for (const Layer& layer :
-       testing_support::resnet50_layers(CUDNN_DATA_HALF, GetParam(), net::Padding::kSame)) {
+       testing_support::resnet50_layers(CUDNN_DATA_HALF, n(), net::Padding::kSame)) {
     if (is_first_or_dense(layer.shape)) continue;
     const net::Window& window = layer.shape.window;
     const bool is_symmetric = window.top == window.bottom && window.left == window.right;
@@ -95,8 +108,7 @@ TEST_P(FusedPatternsInFloat16, AreNotThereWherePaddingIsAtTwoSidesOnly) {
 // What a 3x3 window sees from there, a 4x4 window that starts a pixel earlier sees, too: with zeros
 // in its first row and column it computes the same.
 TEST_P(FusedPatternsInFloat16, AreThereForTheWindowOfFourPixelsThatCanStandInForThat) {
-  for (Layer layer :
-       testing_support::resnet50_layers(CUDNN_DATA_HALF, GetParam(), net::Padding::kSame)) {
+  for (Layer layer : testing_support::resnet50_layers(CUDNN_DATA_HALF, n(), net::Padding::kSame)) {
     net::Window& window = layer.shape.window;
     if (window.top == window.bottom) continue;
     const net::Extents y = layer.shape.y();
@@ -109,9 +121,9 @@ TEST_P(FusedPatternsInFloat16, AreThereForTheWindowOfFourPixelsThatCanStandInFor
 }
 
 TEST_P(FusedPatternsInFloat16, HaveAStemThatIsMadeOfSquaresOfPixels) {
-  const ConvShape squares = space_to_depth_stem_shape(CUDNN_DATA_HALF, GetParam(), 224, 224);
+  const ConvShape squares = space_to_depth_stem_shape(CUDNN_DATA_HALF, n(), 224, 224);
   const ConvShape pixels = {
-      .x = {GetParam(), 4, 224, 224},
+      .x = {n(), 4, 224, 224},
       .out_channels = 64,
       .window = {
           .height = 7, .width = 7, .stride = 2, .top = 3, .left = 3, .bottom = 3, .right = 3}};
@@ -121,12 +133,24 @@ TEST_P(FusedPatternsInFloat16, HaveAStemThatIsMadeOfSquaresOfPixels) {
   EXPECT_FALSE(has_plan(conv_sums(pixels)));
 }
 
-INSTANTIATE_TEST_SUITE_P(, FusedPatternsInFloat16, testing::Values(32, 256),
-                         [](const auto& n) { return "N" + std::to_string(n.param); });
+INSTANTIATE_TEST_SUITE_P(, FusedPatternsInFloat16,
+                         testing::Combine(testing::Values("h100", "h200"),
+                                          testing::Values(32, 256)),
+                         [](const auto& test) {
+                           return std::get<0>(test.param) + "_N" +
+                                  std::to_string(std::get<1>(test.param));
+                         });
 
-TEST(FusedPatternsTest, OtherTypesHaveNone) {
+class FusedPatternsTest : public OnAbsentGpu<std::string> {
+ protected:
+  FusedPatternsTest() : OnAbsentGpu(GetParam()) {}
+};
+INSTANTIATE_TEST_SUITE_P(, FusedPatternsTest, testing::Values("h100", "h200"),
+                         [](const auto& gpu) { return gpu.param; });
+
+TEST_P(FusedPatternsTest, OtherTypesHaveNone) {
   for (const auto type : {CUDNN_DATA_BFLOAT16, CUDNN_DATA_FLOAT}) {
-    for (const auto& [name, engines] : engines_for(type, 256, net::Padding::kSymmetric)) {
+    for (const auto& [name, engines] : engines_for(target_, type, 256, net::Padding::kSymmetric)) {
       EXPECT_THAT(engines, ElementsAre(0)) << name << " of type " << type;
     }
     const ConvShape stem = space_to_depth_stem_shape(type, 256, 224, 224);
@@ -136,7 +160,7 @@ TEST(FusedPatternsTest, OtherTypesHaveNone) {
   }
 }
 
-TEST(FusedPatternsTest, FinalizingBatchNormIsPrecompiledButForBfloat16) {
+TEST_P(FusedPatternsTest, FinalizingBatchNormIsPrecompiledButForBfloat16) {
   for (const std::int64_t channels : {64, 2048}) {
     BatchNormFinalizeShape shape{.channels = channels, .count = 256 * 49};
     EXPECT_TRUE(has_plan(batch_norm_finalize(shape)));
@@ -147,7 +171,7 @@ TEST(FusedPatternsTest, FinalizingBatchNormIsPrecompiledButForBfloat16) {
   }
 }
 
-TEST(FusedPatternsTest, BatchNormInOneIsNeverPrecompiled) {
+TEST_P(FusedPatternsTest, BatchNormInOneIsNeverPrecompiled) {
   for (const auto type : {CUDNN_DATA_HALF, CUDNN_DATA_BFLOAT16, CUDNN_DATA_FLOAT}) {
     for (const bool is_fused : {false, true}) {
       const BatchNormShape shape{.type = type,
