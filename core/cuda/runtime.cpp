@@ -117,13 +117,25 @@ Runtime& runtime() {
   return instance;
 }
 
+std::string why_insufficient(int driver_version, std::string_view words) {
+  if (driver_version == 0) return text("no CUDA driver on this machine: ", words);
+  // Of one major version, every driver is good for every toolkit:
+  // https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
+  return text("this machine's driver is for CUDA ", driver_version / 1000, ".",
+              driver_version % 1000 / 10, " at most, and this program needs one for CUDA ",
+              CUDART_VERSION / 1000, ".0 or later: ", words);
+}
+
 std::string why_unavailable() {
   int devices = 0;
   const cudaError_t status = cudaGetDeviceCount(&devices);
-  // Without a driver, and with the toolkit's stub of one.
-  if (status == cudaErrorInsufficientDriver || status == cudaErrorStubLibrary) {
-    return text("no CUDA driver on this machine: ", cudaGetErrorString(status));
+  if (status == cudaErrorInsufficientDriver) {
+    int driver_version = 0;
+    (void)cudaDriverGetVersion(&driver_version);
+    return why_insufficient(driver_version, cudaGetErrorString(status));
   }
+  // With the toolkit's stub of a driver, which has a version.
+  if (status == cudaErrorStubLibrary) return why_insufficient(0, cudaGetErrorString(status));
   if (status != cudaSuccess) {
     return text("no GPU can be used: ", cudaGetErrorString(status), " (", static_cast<int>(status),
                 ")");

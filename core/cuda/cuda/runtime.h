@@ -98,5 +98,8 @@ class Runtime {
 
 /// Why no GPU can be used here: "no CUDA driver (…)"; empty if one can.
 [[nodiscard]] std::string why_unavailable();
+/// The same where CUDA finds the driver insufficient, with CUDA's `words` for that;
+/// `driver_version` is cudaDriverGetVersion()'s.
+[[nodiscard]] std::string why_insufficient(int driver_version, std::string_view words);
 
 }  // namespace slackline::cuda

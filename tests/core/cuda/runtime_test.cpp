@@ -31,6 +31,14 @@ TEST(CudaRuntimeTest, WithoutAGpuItSaysWhy) {
   EXPECT_THROW((void)runtime().allocate(1), DeviceError);
 }
 
+TEST(CudaRuntimeTest, ADriverThatIsTooOldIsToldFromNone) {
+  EXPECT_EQ(why_insufficient(0, "in words"), "no CUDA driver on this machine: in words");
+  EXPECT_EQ(why_insufficient(11080, "in words"),
+            text("this machine's driver is for CUDA 11.8 at most, and this program needs one for "
+                 "CUDA ",
+                 CUDART_VERSION / 1000, ".0 or later: in words"));
+}
+
 TEST(CudaRuntimeTest, CopiesGoThereAndBackInAGraphToo) {
   if (!why_unavailable().empty()) GTEST_SKIP() << why_unavailable();
   Runtime& real = runtime();
