@@ -125,6 +125,14 @@ inline OptionValues option_values(const Plugin& plugin, const OptionArguments& a
   return values;
 }
 
+/// What the program tells of a plugin without making it.
+inline PluginListing listing_of(const std::string& kind, const std::string& name) {
+  for (const PluginListing& each : test_registry().list()) {
+    if (each.kind == kind && each.name == name) return each;
+  }
+  throw std::logic_error("there is no plugin " + kind + "/" + name);
+}
+
 /// A plugin object of this build.
 template <class Interface>
 std::unique_ptr<Interface> make_plugin(const std::string& name, const OptionArguments& arguments,

@@ -12,6 +12,7 @@
 
 #include "cuda/runtime.h"
 #include "cudnn/plan_cache.h"
+#include "loss_scaling.h"
 #include "net/resnet_options.h"
 #include "net_cuda/program_model.h"
 
@@ -20,8 +21,6 @@ namespace {
 
 using net::cuda::Launch;
 using net::cuda::Precision;
-
-enum class LossScaling : std::uint8_t { kNone, kFixed, kDynamic };
 
 class ResnetModel final : public net::cuda::ProgramModel {
  public:
@@ -91,7 +90,8 @@ class ResnetModel final : public net::cuda::ProgramModel {
     assemble(net::build_resnet(options_, spec),
              {.precision = options_.precision,
               .normalisation = net::normalisation_of(options_),
-              .loss_scale = initial_loss_scale(),
+              .loss_scale = initial_loss_scale(options_.precision, options_.loss_scaling,
+                                               options_.loss_scale),
               .is_loss_scale_dynamic = is_fp16 && options_.loss_scaling == LossScaling::kDynamic,
               .policy = {.deterministic = options_.deterministic,
                          .tf32 = options_.tf32,
@@ -104,14 +104,6 @@ class ResnetModel final : public net::cuda::ProgramModel {
 
  private:
   static constexpr const char* kName = "resnet_cudnn";
-
-  [[nodiscard]] float initial_loss_scale() const {
-    if (options_.precision != Precision::kFloat16 || options_.loss_scaling == LossScaling::kNone) {
-      return 1;
-    }
-    if (options_.loss_scale > 0) return static_cast<float>(options_.loss_scale);
-    return options_.loss_scaling == LossScaling::kDynamic ? 32768 : 128;
-  }
 
   [[nodiscard]] bool has_plan_cache() const { return !options_.plan_cache.value.empty(); }
 
