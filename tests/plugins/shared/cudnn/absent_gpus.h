@@ -48,9 +48,9 @@ struct Layer {
 
 /// Every distinct convolution of ResNet-50, the dense layer included. Images have 4 channels.
 inline std::vector<Layer> resnet50_layers(cudnnDataType_t type, std::int64_t n,
-                                          net::Padding padding) {
+                                          net::Padding padding, std::int64_t classes = 1001) {
   const net::Program program =
-      net::build_resnet({.depth = 50, .batch_size = n, .classes = 1001, .padding = padding});
+      net::build_resnet({.depth = 50, .batch_size = n, .classes = classes, .padding = padding});
   std::vector<Layer> layers;
   std::set<std::string> seen;
   for (const net::Op& op : program.ops) {
