@@ -8,6 +8,9 @@ namespace slackline::cuda {
 
 void check(cudaError_t status, std::string_view what) {
   if (status == cudaSuccess) return;
+  // What is told here must not be told again, of the next work that goes well: CUDA keeps the last
+  // error until it is asked for it.
+  (void)cudaGetLastError();
   throw DeviceError(
       text("cannot ", what, ": ", cudaGetErrorString(status), " (", static_cast<int>(status), ")"));
 }
