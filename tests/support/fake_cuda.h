@@ -39,6 +39,9 @@ class FakeRuntime : public Runtime {
   [[nodiscard]] const std::vector<std::string>& work() const { return work_; }
   void clear() { work_.clear(); }
 
+  /// From now on work whose name begins so is not taken, but throws; with an empty name, none.
+  void refuse(std::string name) { refused_ = std::move(name); }
+
   void begin_step() { in_step_ = true; }
   void end_step() { in_step_ = false; }
 
@@ -162,6 +165,9 @@ class FakeRuntime : public Runtime {
   void enqueue(const Work& work, cudaStream_t stream,
                const std::function<void(cudaStream_t)>& call) override {
     const std::lock_guard lock(mutex_);
+    if (!refused_.empty() && work.name.starts_with(refused_)) {
+      throw DeviceError(text("cannot ", work.name, ": refused"));
+    }
     submit({.kind = Call::Kind::kWork,
             .name = std::string(work.name),
             .reads = {work.reads.begin(), work.reads.end()},
@@ -464,6 +470,7 @@ class FakeRuntime : public Runtime {
   std::mutex mutex_;
   std::vector<std::string> violations_, work_;
   bool in_step_ = false;
+  std::string refused_;  ///< how its name begins
   std::map<std::byte*, Memory> memory_;
   Ranges unwritten_;           ///< of the device's memory
   std::vector<Clock> clocks_;  ///< by actor

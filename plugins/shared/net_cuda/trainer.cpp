@@ -58,8 +58,12 @@ void Trainer::evaluate(const DeviceBatch& batch, StepSums& sums) {
 
 void Trainer::run(const Work& work, Launch launch) {
   if (launch == Launch::kStream) return enqueue(work);
-  const auto [found, is_new] = graphs_.try_emplace(work);
-  if (is_new) return enqueue(work);
+  const auto found = graphs_.find(work);
+  if (found == graphs_.end()) {
+    enqueue(work);
+    graphs_.emplace(work, nullptr);  // not before: what failed here would fail in a capture then
+    return;
+  }
   slackline::cuda::Graph& graph = found->second;
   if (graph == nullptr) graph = capture(work);
   runtime_.launch(graph.get(), stream_);

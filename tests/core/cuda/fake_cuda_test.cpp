@@ -190,6 +190,15 @@ TEST_F(FakeCudaTest, WhatIsNotAllowedInACaptureIsFound) {
                                               "synchronize while a stream captures"));
 }
 
+TEST_F(FakeCudaTest, WorkIsRefusedOnDemand) {
+  cuda_.refuse("b");
+  write("a", first_, memory_);
+  EXPECT_THROW(write("bc", first_, memory_), DeviceError);
+  cuda_.refuse("");
+  write("b", first_, memory_);
+  EXPECT_THAT(cuda_.work(), ElementsAre("a", "b"));
+}
+
 TEST_F(FakeCudaTest, WaitsAndAllocationsInAStepAreFound) {
   cuda_.begin_step();
   cuda_.synchronize(first_.get());

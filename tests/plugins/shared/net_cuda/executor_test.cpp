@@ -261,6 +261,22 @@ TEST(CudaExecutorTest, NewBatchSizesArePlannedAndCapturedOnce) {
   EXPECT_EQ(graphs, 2u);
 }
 
+TEST(CudaExecutorTest, AStepThatFailedIsNoReasonToCaptureTheNext) {
+  Fixture fixture;
+  fixture.cuda.refuse("update");
+  EXPECT_THROW(fixture.train(16), DeviceError);
+  EXPECT_THROW(fixture.train(16), DeviceError);
+  fixture.cuda.refuse("");
+  const auto graphs_in_a_step = [&] {
+    fixture.cuda.clear();
+    fixture.train(16);
+    return std::ranges::count(fixture.cuda.work(), "graph");
+  };
+  EXPECT_EQ(graphs_in_a_step(), 0) << "this is the first whole one";
+  EXPECT_EQ(graphs_in_a_step(), 1);
+  EXPECT_THAT(fixture.cuda.violations(), IsEmpty());
+}
+
 TEST(CudaExecutorTest, WhatIsWrittenIsReadAndThePixelsFourthChannelIsZero) {
   Fixture fixture;
   Executor& executor = fixture.executor();
