@@ -96,7 +96,7 @@ TEST(ChooseTest, AnErrorSaysIfCudnnHasNoSuggestionsAtAll) {
   EXPECT_EQ(
       error_of(conv_sums(layer(CUDNN_DATA_BFLOAT16)), precompiled()),
       "no engine for conv_sums bf16 x=256x64x56x56 w=64x64x3x3 pad=1,1,1,1 stride=1 on NVIDIA "
-      "H100 80GB HBM3 (workspace<=268435456 precompiled): cuDNN suggests none");
+      "H100 80GB HBM3 (workspace<=4294967296 precompiled): cuDNN suggests none");
 }
 
 TEST(ChooseTest, EnginesThatDoNotSumInFloat32AreRefused) {
@@ -153,7 +153,7 @@ TEST(ChooseTest, WithoutTf32NoFloat32ConvolutionUsesTensorCores) {
 }
 
 TEST(ChooseTest, APolicyIsNamed) {
-  EXPECT_EQ(text_of(Policy{}), "workspace<=268435456");
+  EXPECT_EQ(text_of(Policy{}), "workspace<=4294967296");
   EXPECT_EQ(text_of(Policy{.max_workspace_bytes = 1,
                            .deterministic = true,
                            .tf32 = false,

@@ -101,6 +101,23 @@ TEST_P(ResnetPlans, ConvolutionsOfFloat32HaveEnginesWithoutTf32) {
   }
 }
 
+TEST_P(ResnetPlans, WithoutTf32NoneIsLeftWithTheLastFallback) {
+  const Target target = testing_support::absent(GetParam());
+  Policy exact = testing_support::of_resnet_cudnn();
+  exact.tf32 = false;
+  const auto plan = [&](const Graph& graph) {
+    EXPECT_NE(choose(graph, target, exact).plan.choice().engine, 0) << graph.signature();
+  };
+  for (const std::int64_t n : {256, 768}) {
+    for (const Layer& layer :
+         testing_support::resnet50_layers(CUDNN_DATA_FLOAT, n, net::Padding::kSame)) {
+      plan(conv(layer.shape));
+      plan(conv_backward_weights(layer.shape));
+      if (layer.has_backward_data) plan(conv_backward_data(layer.shape));
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, ResnetPlans, testing::Values("h100", "h200"),
                          [](const auto& gpu) { return gpu.param; });
 
