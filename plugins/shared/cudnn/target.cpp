@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cuda/runtime.h"
 #include "descriptor.h"
 
 namespace slackline::cudnn {
@@ -74,7 +75,30 @@ void check_properties(const Json& properties) {
   }
 }
 
+/// CUDA's own words for the calling thread's device.
+DeviceIdentity identity_of_device() {
+  int device = 0;
+  cudaDeviceProp of{};
+  cuda::check(cudaGetDevice(&device), "ask which device is used");
+  cuda::check(cudaGetDeviceProperties(&of, device), "read the device's properties");
+  return {.name = of.name, .sm = 10 * of.major + of.minor};
+}
+
 }  // namespace
+
+std::string identified(std::string properties, const std::function<DeviceIdentity()>& identity) {
+  Json json = Json::parse(properties, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) json = Json::object();
+  const auto has = [&](const char* key, bool (Json::*is)() const noexcept) {
+    const auto found = json.find(key);
+    return found != json.end() && ((*found).*is)();
+  };
+  if (has("deviceName", &Json::is_string) && has("deviceVer", &Json::is_number)) return properties;
+  const DeviceIdentity device = identity();
+  json["deviceName"] = device.name;
+  json["deviceVer"] = 10 * device.sm;
+  return json.dump();
+}
 
 Target::Target(Handle handle, std::unique_ptr<Descriptor> descriptor, std::string properties)
     : handle_(std::move(handle)),
@@ -96,7 +120,8 @@ Target Target::of_device() {
   auto descriptor = std::make_unique<Descriptor>(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
   descriptor->set(CUDNN_ATTR_DEVICEPROP_HANDLE, handle.get());
   descriptor->finalise("read the device's properties");
-  std::string properties = descriptor->get_text(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION);
+  std::string properties = identified(
+      descriptor->get_text(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION), identity_of_device);
   return {std::move(handle), std::move(descriptor), std::move(properties)};
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,7 +29,7 @@ class Target {
   Target& operator=(Target&&) noexcept;
   ~Target();
 
-  /// JSON in cuDNN's own terms.
+  /// A JSON object in cuDNN's own terms.
   [[nodiscard]] const std::string& properties() const { return properties_; }
   [[nodiscard]] const std::string& name() const { return name_; }  ///< "NVIDIA H100 80GB HBM3"
   [[nodiscard]] int sm() const { return sm_; }                     ///< 90 for 9.0
@@ -52,6 +53,16 @@ class Target {
   std::string name_;
   int sm_ = 0;
 };
+
+/// How a device is told from others.
+struct DeviceIdentity {
+  std::string name;  ///< "NVIDIA H100 80GB HBM3"
+  int sm = 0;        ///< 90 for 9.0
+};
+/// cuDNN's `properties` of a device with its name and version, where they have none or are no JSON
+/// object: these are then asked for.
+[[nodiscard]] std::string identified(std::string properties,
+                                     const std::function<DeviceIdentity()>& identity);
 
 /// Of the library that is loaded, not the one that was compiled against: 91900 for 9.19.0.
 [[nodiscard]] std::size_t library_version();

@@ -70,6 +70,31 @@ TEST(TargetTest, WhatIsNoJsonIsRefusedWithItsPlace) {
   EXPECT_EQ(error_of("[]"), "device properties: not a JSON object");
 }
 
+TEST(TargetTest, ADeviceThatCudnnDoesNotNameIsNamedByCuda) {
+  const Json all = Json::parse(testing_support::properties_of("h100"));
+  const auto cuda = [] { return DeviceIdentity{.name = "NVIDIA H100", .sm = 90}; };
+  Json named = all;
+  named["deviceName"] = "NVIDIA H100";
+  for (const char* key : {"deviceName", "deviceVer"}) {
+    Json without = all, wrong = all;
+    without.erase(key);
+    wrong[key] = nullptr;
+    EXPECT_EQ(Json::parse(identified(without.dump(), cuda)), named) << key;
+    EXPECT_EQ(Json::parse(identified(wrong.dump(), cuda)), named) << key;
+    EXPECT_EQ(Target::of_properties(identified(without.dump(), cuda)).name(), "NVIDIA H100");
+  }
+  for (const char* text : {"", "[]", "{\"deviceName\": }"}) {
+    EXPECT_EQ(identified(text, cuda), "{\"deviceName\":\"NVIDIA H100\",\"deviceVer\":900}");
+  }
+}
+
+TEST(TargetTest, WhatCudnnSaysOfADeviceStaysAsItIs) {
+  const std::string properties = testing_support::properties_of("h100");
+  EXPECT_EQ(identified(properties,
+                       []() -> DeviceIdentity { throw DeviceError("CUDA need not be asked"); }),
+            properties);
+}
+
 TEST(TargetTest, AMachineWithoutADeviceSaysSo) {
   if (cuda::why_unavailable().empty()) GTEST_SKIP() << "there is a device";
   try {
