@@ -60,6 +60,11 @@ class RealRuntime final : public Runtime {
           "create an event");
     return event;
   }
+  cudaEvent_t create_timing_event() override {
+    cudaEvent_t event = nullptr;
+    check(cudaEventCreateWithFlags(&event, cudaEventBlockingSync), "create an event");
+    return event;
+  }
   void destroy(cudaEvent_t event) noexcept override { (void)cudaEventDestroy(event); }
 
   void record(cudaEvent_t event, cudaStream_t stream) override {
@@ -79,6 +84,11 @@ class RealRuntime final : public Runtime {
   }
   void synchronize(cudaStream_t stream) override {
     check(cudaStreamSynchronize(stream), "wait for the device's work");
+  }
+  double microseconds_between(cudaEvent_t begin, cudaEvent_t end) override {
+    float milliseconds = 0;
+    check(cudaEventElapsedTime(&milliseconds, begin, end), "time the device's work");
+    return 1e3 * static_cast<double>(milliseconds);
   }
 
   void copy(void* to, const void* from, std::size_t bytes, cudaStream_t stream) override {

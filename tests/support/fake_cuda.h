@@ -107,6 +107,7 @@ class FakeRuntime : public Runtime {
     events_.push_back(std::make_unique<Event>());
     return reinterpret_cast<cudaEvent_t>(events_.back().get());
   }
+  cudaEvent_t create_timing_event() override { return create_event(); }
   void destroy(cudaEvent_t event) noexcept override {
     const std::lock_guard lock(mutex_);
     std::erase_if(events_, [&](const auto& each) { return each.get() == of(event); });
@@ -144,6 +145,8 @@ class FakeRuntime : public Runtime {
     refuse_in_capture("synchronize");
     merge(0, clocks_[of(stream)->actor]);
   }
+  /// Work takes no time, unless a test knows better.
+  double microseconds_between(cudaEvent_t, cudaEvent_t) override { return 0; }
 
   void copy(void* to, const void* from, std::size_t bytes, cudaStream_t stream) override {
     const std::lock_guard lock(mutex_);

@@ -28,6 +28,28 @@ using Graph = std::unique_ptr<std::remove_pointer_t<cudaGraphExec_t>, Destroy>;
 [[nodiscard]] inline Event make_event(Runtime& runtime) {
   return {runtime.create_event(), Destroy{&runtime}};
 }
+[[nodiscard]] inline Event make_timing_event(Runtime& runtime) {
+  return {runtime.create_timing_event(), Destroy{&runtime}};
+}
+
+/// What `enqueue` gives to the stream, as a graph.
+template <class F>
+[[nodiscard]] Graph capture(Runtime& runtime, cudaStream_t stream, F enqueue) {
+  const auto end = [&] { return Graph(runtime.end_capture(stream), Destroy{&runtime}); };
+  runtime.begin_capture(stream);
+  try {
+    enqueue();
+  } catch (...) {
+    // What was captured so far must not stay: it may hold a communicator.
+    try {
+      end();
+    } catch (const DeviceError&) {
+      // A capture that cannot be ended as a graph is ended all the same.
+    }
+    throw;
+  }
+  return end();
+}
 
 /// Where a buffer lies.
 struct DeviceMemory {

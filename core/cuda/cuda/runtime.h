@@ -63,6 +63,8 @@ class Runtime {
   virtual void destroy(cudaStream_t stream) noexcept = 0;
   /// Without timing.
   [[nodiscard]] virtual cudaEvent_t create_event() = 0;
+  /// For microseconds_between().
+  [[nodiscard]] virtual cudaEvent_t create_timing_event() = 0;
   virtual void destroy(cudaEvent_t event) noexcept = 0;
 
   virtual void record(cudaEvent_t event, cudaStream_t stream) = 0;
@@ -73,6 +75,8 @@ class Runtime {
   /// Lets the calling thread wait, asleep.
   virtual void synchronize(cudaEvent_t event) = 0;
   virtual void synchronize(cudaStream_t stream) = 0;
+  /// Of the device's time, from one record() of timing events to another; both are done.
+  [[nodiscard]] virtual double microseconds_between(cudaEvent_t begin, cudaEvent_t end) = 0;
 
   // Work. All of these return once enqueued.
 

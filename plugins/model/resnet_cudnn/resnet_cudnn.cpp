@@ -64,8 +64,8 @@ class ResnetModel final : public net::cuda::ProgramModel {
           option("deterministic", &Options::deterministic,
                  "only engines of cuDNN that give the same bits every time"),
           option("plan_cache", &Options::plan_cache,
-                 "file of cuDNN's fastest engines: what is not in it is measured when the model is "
-                 "built, and put into it. Empty: cuDNN's first suggestions")
+                 "file of cuDNN's fastest engines for full batches: what is not in it is measured "
+                 "when the model is built, and put into it. Empty: cuDNN's first suggestions")
               .example("\"cudnn_plans.json\""),
           Rows::label_smoothing(),
           Rows::mean(),
@@ -112,6 +112,9 @@ class ResnetModel final : public net::cuda::ProgramModel {
     const cudnn::PlanCache::Account& account = plans().account();
     for (const std::string& stale : account.stale) {
       host_.warn(text("plan_cache ", options_.plan_cache.value, ": ", stale));
+    }
+    for (const std::string& failed : executor().failed_plans()) {
+      host_.warn(text("plan_cache ", options_.plan_cache.value, ": not measured: ", failed));
     }
     host_.report("plans_measured", static_cast<double>(account.absent + account.stale.size()), "");
     if (account.absent + account.stale.size() == 0) return;

@@ -163,12 +163,19 @@ cudnn::Plan Executor::new_plan(const cudnn::Graph& graph,
                                std::span<const cudnn::Binding> bindings) {
   constexpr std::size_t kCandidates = 12;
   cudnn::PlanCache* const cache = spec_.plan_cache;
-  if (cache == nullptr) return cudnn::choose(graph, target_, spec_.policy).plan;
+  // Behind the first instance a batch is under way, which measuring would overwrite; and what is
+  // measured then is in no file, so that the next run might take other engines.
+  const bool is_first_instance = instances_.empty();
+  if (cache == nullptr || !is_first_instance) {
+    return cudnn::choose(graph, target_, spec_.policy).plan;
+  }
   if (auto found = cache->find(graph, target_, spec_.policy)) return *std::move(found);
-  if (target_.handle() == nullptr) return cudnn::choose(graph, target_, spec_.policy).plan;
   const cudnn::Candidates candidates = cudnn::candidates(graph, target_, spec_.policy, kCandidates);
   if (candidates.plans.empty()) return cudnn::choose(graph, target_, spec_.policy).plan;  // throws
   const Fastest fastest = fastest_of(candidates.plans, target_, bindings, runtime_, stream_);
+  for (const std::string& failure : fastest.failures) {
+    failed_plans_.push_back(text(graph.signature(), ": ", failure));
+  }
   const cudnn::Plan& best = candidates.plans[fastest.place];
   cache->put(graph, target_, spec_.policy, best, fastest.microseconds);
   return best;

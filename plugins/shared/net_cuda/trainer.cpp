@@ -1,7 +1,5 @@
 #include "net_cuda/trainer.h"
 
-#include <slackline/error.h>
-
 namespace slackline::net::cuda {
 
 Trainer::Trainer(Executor& executor, Launch launch, Runtime& runtime, cudaStream_t stream)
@@ -65,28 +63,10 @@ void Trainer::run(const Work& work, Launch launch) {
     return;
   }
   slackline::cuda::Graph& graph = found->second;
-  if (graph == nullptr) graph = capture(work);
-  runtime_.launch(graph.get(), stream_);
-}
-
-slackline::cuda::Graph Trainer::capture(const Work& work) {
-  const auto end = [this] {
-    return slackline::cuda::Graph(runtime_.end_capture(stream_),
-                                  slackline::cuda::Destroy{&runtime_});
-  };
-  runtime_.begin_capture(stream_);
-  try {
-    enqueue(work);
-  } catch (...) {
-    // What was captured so far must not stay: it may hold a communicator.
-    try {
-      end();
-    } catch (const DeviceError&) {
-      // A capture that cannot be ended as a graph is ended all the same.
-    }
-    throw;
+  if (graph == nullptr) {
+    graph = slackline::cuda::capture(runtime_, stream_, [&] { enqueue(work); });
   }
-  return end();
+  runtime_.launch(graph.get(), stream_);
 }
 
 void Trainer::enqueue(const Work& work) {

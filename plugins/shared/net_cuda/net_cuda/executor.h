@@ -42,8 +42,9 @@ struct ExecutorSpec {
   bool is_loss_scale_dynamic = false;
   std::vector<float> rate_table = {};  ///< as ModelSpec::learning_rates
   cudnn::Policy policy = {};           ///< what engines of cuDNN may be
-  /// Which engines were measured to be fastest; must outlive the executor. On a device, what is not
-  /// in it is measured and put into it. Null: cuDNN's first suggestion is taken.
+  /// Which engines were measured to be fastest for full batches; must outlive the executor. What is
+  /// not in it is measured when the executor is constructed, and put into it. Null, and other batch
+  /// sizes: cuDNN's first suggestion is taken.
   cudnn::PlanCache* plan_cache = nullptr;
 };
 
@@ -108,6 +109,8 @@ class Executor {
   void prepare(Mode mode, std::int32_t size, std::int32_t global_batch_size);
 
   [[nodiscard]] std::size_t workspace_bytes() const { return workspace_.bytes(); }
+  /// A line for each of cuDNN's plans that was to be measured and did not run.
+  [[nodiscard]] const std::vector<std::string>& failed_plans() const { return failed_plans_; }
 
   // For tests; these wait for the stream.
 
@@ -182,6 +185,7 @@ class Executor {
   slackline::cuda::PinnedBuffer<std::byte> staging_;  ///< for read() and write()
 
   std::map<std::string, cudnn::Plan> plans_;  ///< by signature
+  std::vector<std::string> failed_plans_;
   std::map<Key, Instance> instances_;
   Action gather_, update_, refresh_;
   std::vector<Action> gather_parts_;  ///< layout().parts

@@ -62,7 +62,6 @@ class Trainer {
   };
 
   void run(const Work& work, Launch launch);
-  [[nodiscard]] slackline::cuda::Graph capture(const Work& work);
   void enqueue(const Work& work);
   void compute_gradients(const Work& work);
   void write_schedule(const UpdateRule& rule);
