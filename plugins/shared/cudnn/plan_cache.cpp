@@ -2,12 +2,14 @@
 
 #include <slackline/error.h>
 
+#include <cerrno>
 #include <cmath>
 #include <limits>
 #include <system_error>
 #include <utility>
 
 #include <nlohmann/json.hpp>
+#include <sys/file.h>
 
 namespace slackline::cudnn {
 namespace {
@@ -82,6 +84,38 @@ Json json_of(const std::vector<EngineChoice::Knob>& knobs) {
   return out;
 }
 
+/// One process, or thread, at a time has it; the others wait.
+class FileLock {
+ public:
+  FileLock(FileOps& ops, fs::path file)
+      : ops_(ops), file_(std::move(file)), descriptor_(ops.open(file_, FileOps::Open::kAppend)) {
+    int status = 0;
+    do {
+      status = ::flock(descriptor_, LOCK_EX);
+    } while (status != 0 && errno == EINTR);
+    if (status == 0) return;
+    const int error = errno;
+    close();
+    throw IoError(text(file_.string(), ": cannot lock"), error);
+  }
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+  ~FileLock() { close(); }
+
+ private:
+  void close() {
+    try {
+      ops_.close(descriptor_, file_);
+    } catch (const IoError&) {
+      // The lock is gone all the same, and nothing was written.
+    }
+  }
+
+  FileOps& ops_;
+  const fs::path file_;
+  const int descriptor_;
+};
+
 }  // namespace
 
 PlanCache PlanCache::load(const fs::path& file) {
@@ -119,6 +153,17 @@ PlanCache PlanCache::load(const fs::path& file) {
 }
 
 void PlanCache::save(FileOps& ops, const fs::path& file) const {
+  // The lock's file is another one, as every save replaces this one. It is not removed: a process
+  // that waits for it would get a lock that the next does not see.
+  const FileLock lock(ops, file.string() + ".lock");
+  PlanCache all = load(file);
+  for (const auto& [key, entry] : entries_) {
+    if (entry.is_new) all.entries_[key] = entry;
+  }
+  write_atomically(ops, file, all.json());
+}
+
+std::string PlanCache::json() const {
   std::string out =
       text("{\"format\": \"", kFormat, "\", \"version\": ", kVersion, ", \"plans\": [");
   const char* separator = "\n";
@@ -134,7 +179,7 @@ void PlanCache::save(FileOps& ops, const fs::path& file) const {
                        {"microseconds", entry.microseconds}};
     out += std::exchange(separator, ",\n") + json.dump();
   }
-  write_atomically(ops, file, out + "\n]}\n");
+  return out + "\n]}\n";
 }
 
 PlanCache::Key PlanCache::key_of(const Graph& graph, const Target& target, const Policy& policy) {
@@ -183,7 +228,8 @@ void PlanCache::put(const Graph& graph, const Target& target, const Policy& poli
                     const Plan& plan, double microseconds) {
   entries_[key_of(graph, target, policy)] = {.choice = plan.choice(),
                                              .workspace_bytes = plan.workspace_bytes(),
-                                             .microseconds = microseconds};
+                                             .microseconds = microseconds,
+                                             .is_new = true};
 }
 
 }  // namespace slackline::cudnn

@@ -29,8 +29,9 @@ class PlanCache {
   /// A file that is not there has no entries.
   /// Errors     DataError with file, place and what is wrong; IoError.
   [[nodiscard]] static PlanCache load(const std::filesystem::path& file);
-  /// Replaces the file, or leaves it as it was.
-  /// Errors     IoError.
+  /// Adds what was put() to what is in the file by now, or leaves it as it was. Processes that
+  /// share the file take turns, by a lock on `<file>.lock`, which stays.
+  /// Errors     as load().
   void save(FileOps& ops, const std::filesystem::path& file) const;
 
   /// The plan of an entry for the same graph, policy, device and cuDNN, made anew. Nothing without
@@ -66,7 +67,9 @@ class PlanCache {
     EngineChoice choice;
     std::size_t workspace_bytes = 0;
     double microseconds = 0;
+    bool is_new = false;  ///< put() here, and not loaded
   };
+  [[nodiscard]] std::string json() const;  ///< what load() reads
   [[nodiscard]] static Key key_of(const Graph& graph, const Target& target, const Policy& policy);
 
   std::map<Key, Entry> entries_;

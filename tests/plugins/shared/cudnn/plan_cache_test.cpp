@@ -4,13 +4,19 @@
 
 #include <slackline/error.h>
 
+#include <array>
 #include <cerrno>
+#include <exception>
 #include <fstream>
+#include <iostream>
 #include <iterator>
 #include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "absent_gpus.h"
 #include "file_ops_models.h"
@@ -41,6 +47,12 @@ class PlanCacheTest : public testing::Test {
   std::string saved() const {
     cache().save(system_file_ops(), file_);
     return contents();
+  }
+  /// Puts an entry that differs from those of other numbers.
+  void put(PlanCache& cache, std::size_t number, double microseconds = 1) const {
+    Policy policy = policy_;
+    policy.max_workspace_bytes += number;
+    cache.put(graph_, target_, policy, plan_, microseconds);
   }
   std::string contents() const {
     std::ifstream in(file_, std::ios::binary);
@@ -174,6 +186,74 @@ TEST_F(PlanCacheTest, DamageIsNamedWithItsPlace) {
               EndsWith(" for 'knobs', and should have pairs of whole numbers"));
   const std::string line = good.substr(good.find("\n{") + 1, good.find("}\n") - good.find("\n{"));
   EXPECT_EQ(without(line, line + ",\n" + line), "FILE: plan 1 is there a second time");
+}
+
+TEST_F(PlanCacheTest, ASaveAddsToWhatOthersHaveSavedMeanwhile) {
+  (void)saved();
+  PlanCache first = PlanCache::load(file_), second = PlanCache::load(file_);
+  put(first, 1);
+  put(second, 2);
+  first.save(system_file_ops(), file_);
+  second.save(system_file_ops(), file_);
+  EXPECT_EQ(PlanCache::load(file_).size(), 3U);
+}
+
+TEST_F(PlanCacheTest, WhatWasOnlyLoadedDoesNotReplaceWhatOthersHaveMeasuredMeanwhile) {
+  (void)saved();
+  PlanCache first = PlanCache::load(file_), second = PlanCache::load(file_);
+  put(first, 0, 7.5);
+  put(second, 1);
+  first.save(system_file_ops(), file_);
+  second.save(system_file_ops(), file_);
+  EXPECT_THAT(contents(), HasSubstr("\"microseconds\":7.5"));
+}
+
+TEST_F(PlanCacheTest, ProcessesThatSaveAtTheSameTimeDisturbEachOtherInNothing) {
+  constexpr std::size_t kProcesses = 4, kSaves = 10;
+  std::array<int, 2> start{};
+  ASSERT_EQ(::pipe(start.data()), 0);
+  std::vector<pid_t> processes;
+  for (std::size_t i = 0; i < kProcesses; ++i) {
+    const pid_t process = ::fork();
+    ASSERT_GE(process, 0);
+    processes.push_back(process);
+    if (process > 0) continue;
+    // All begin when the last end for writing is closed.
+    ::close(start[1]);
+    char nothing = 0;
+    if (::read(start[0], &nothing, 1) != 0) ::_exit(1);
+    try {
+      for (std::size_t save = 0; save < kSaves; ++save) {
+        PlanCache cache;
+        put(cache, kSaves * i + save);
+        cache.save(system_file_ops(), file_);
+        (void)PlanCache::load(file_);
+      }
+    } catch (const std::exception& error) {
+      std::cerr << error.what() << std::endl;
+      ::_exit(1);
+    }
+    ::_exit(0);
+  }
+  ::close(start[0]);
+  ::close(start[1]);
+  for (const pid_t process : processes) {
+    int status = 0;
+    EXPECT_EQ(::waitpid(process, &status, 0), process);
+    EXPECT_EQ(status, 0);
+  }
+  EXPECT_EQ(PlanCache::load(file_).size(), kProcesses * kSaves);
+}
+
+TEST_F(PlanCacheTest, ALockThatCannotBeHadIsNamed) {
+  FailingFileOps ops;
+  ops.fail_first("open", EACCES);
+  try {
+    cache().save(ops, file_);
+    FAIL() << "saved";
+  } catch (const IoError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("plans.json.lock: "));
+  }
 }
 
 TEST_F(PlanCacheTest, ASaveThatFailsLeavesTheOldFile) {
