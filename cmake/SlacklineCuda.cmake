@@ -1,9 +1,9 @@
 # Whether this build has CUDA, and what it leaves out without it.
 #
-# SLACKLINE_HAVE_CUDA is true where the toolkit (12 or later) has its compiler and cuDNN 9. Then there are
-# slackline::cudart (linked statically: such a plugin loads without a driver) and slackline::cudnn, and the
-# language CUDA compiles for SLACKLINE_CUDA_ARCHITECTURES. SLACKLINE_HAVE_NCCL is true where there is NCCL,
-# too: slackline::nccl.
+# SLACKLINE_HAVE_CUDA is true where the toolkit (12 or later) has its compiler and cuDNN (9.8 or later). Then
+# there are slackline::cudart (linked statically: such a plugin loads without a driver) and slackline::cudnn,
+# and the language CUDA compiles for SLACKLINE_CUDA_ARCHITECTURES. SLACKLINE_HAVE_NCCL is true where there is
+# NCCL, too: slackline::nccl.
 
 option(SLACKLINE_CUDA "Build the plugins for GPUs where the CUDA toolkit and cuDNN are found" ON)
 set(SLACKLINE_CUDA_ARCHITECTURES "80-real;90a-real;90-virtual" CACHE STRING
@@ -27,10 +27,16 @@ function(slackline_find_cuda out_missing)
     set(${out_missing} "no nvcc in the CUDA toolkit ${CUDAToolkit_VERSION}" PARENT_SCOPE)
     return()
   endif()
-  find_path(SLACKLINE_CUDNN_INCLUDE_DIR cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  find_path(SLACKLINE_CUDNN_INCLUDE_DIR cudnn_version.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
   find_library(SLACKLINE_CUDNN cudnn HINTS ${CUDAToolkit_LIBRARY_DIR})
   if(NOT SLACKLINE_CUDNN OR NOT SLACKLINE_CUDNN_INCLUDE_DIR)
     set(${out_missing} "no cuDNN beside the CUDA toolkit ${CUDAToolkit_VERSION}" PARENT_SCOPE)
+    return()
+  endif()
+  file(STRINGS ${SLACKLINE_CUDNN_INCLUDE_DIR}/cudnn_version.h lines REGEX "#define CUDNN_(MAJOR|MINOR) ")
+  string(REGEX REPLACE ".*CUDNN_MAJOR ([0-9]+).*CUDNN_MINOR ([0-9]+).*" "\\1.\\2" version "${lines}")
+  if(version VERSION_LESS 9.8)  # kOldestVersion in plugins/shared/cudnn/target.cpp
+    set(${out_missing} "cuDNN ${version} is older than 9.8" PARENT_SCOPE)
     return()
   endif()
   add_library(slackline::cudnn INTERFACE IMPORTED GLOBAL)

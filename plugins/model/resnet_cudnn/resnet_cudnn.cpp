@@ -10,7 +10,6 @@
 #include <string>
 #include <utility>
 
-#include "cuda/runtime.h"
 #include "cudnn/plan_cache.h"
 #include "loss_scaling.h"
 #include "net/resnet_options.h"
@@ -73,8 +72,6 @@ class ResnetModel final : public net::cuda::ProgramModel {
       };
     }
   };
-
-  static std::string unavailable() { return cuda::why_unavailable(); }
 
   ResnetModel(const Options& options, Host& host)
       : ProgramModel(kName), options_(options), host_(host) {

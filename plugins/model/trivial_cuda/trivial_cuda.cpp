@@ -5,9 +5,6 @@
 #include <slackline/model.h>
 #include <slackline/plugin.h>
 
-#include <string>
-
-#include "cuda/runtime.h"
 #include "net/resnet_options.h"
 #include "net/trivial.h"
 #include "net_cuda/program_model.h"
@@ -17,8 +14,6 @@ namespace {
 
 class TrivialModel final : public net::cuda::ProgramModel {
  public:
-  static std::string unavailable() { return cuda::why_unavailable(); }
-
   explicit TrivialModel(Host& host) : ProgramModel(kName), host_(host) {}
 
   void build(const ModelSpec& spec) override {

@@ -205,7 +205,8 @@ std::optional<Plan> PlanCache::find(const Graph& graph, const Target& target,
     if (const auto next = entries_.lower_bound(other); next != entries_.end()) {
       other.cudnn = next->first.cudnn;
       if (other.fields() == next->first.fields()) {
-        return stale("measured with cuDNN ", other.cudnn, ", and this is ", key.cudnn);
+        return stale("measured with cuDNN ", version_text(other.cudnn), ", and this is ",
+                     version_text(key.cudnn));
       }
     }
     ++account_.absent;

@@ -17,6 +17,14 @@ namespace {
 
 using Json = nlohmann::json;
 
+// Descriptors of a device's properties are there since 9.8, as
+// github.com/NVIDIA/cudnn-frontend has it in include/cudnn_frontend/backend/device_properties.h.
+constexpr std::size_t kOldestVersion = 90800;
+
+void require_library() {
+  if (const std::string why = why_unavailable(); !why.empty()) throw DeviceError(why);
+}
+
 // What cuDNN 9.19 insists on. It does not say which of them it misses; this does.
 constexpr std::array kTriples = {"maxGridSize", "maxBlockSize"};
 constexpr std::array kNumbers = {"cudaDeviceId",
@@ -114,6 +122,7 @@ Target& Target::operator=(Target&&) noexcept = default;
 Target::~Target() = default;
 
 Target Target::of_device() {
+  require_library();
   cudnnHandle_t raw = nullptr;
   check(cudnnCreate(&raw), "start cuDNN on this device");
   Handle handle(raw);
@@ -126,6 +135,7 @@ Target Target::of_device() {
 }
 
 Target Target::of_properties(std::string_view json) {
+  require_library();
   check_properties(parse_properties(json));
   auto descriptor = std::make_unique<Descriptor>(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
   descriptor->set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, std::span<const char>(json));
@@ -136,5 +146,14 @@ Target Target::of_properties(std::string_view json) {
 cudnnBackendDescriptor_t Target::descriptor() const { return descriptor_->get(); }
 
 std::size_t library_version() { return cudnnGetVersion(); }
+
+std::string version_text(std::size_t version) {
+  return text(version / 10000, ".", version / 100 % 100, ".", version % 100);
+}
+
+std::string why_unavailable() {
+  if (library_version() >= kOldestVersion) return "";
+  return text("cuDNN ", version_text(library_version()), " is loaded, and 9.8 or later is needed");
+}
 
 }  // namespace slackline::cudnn

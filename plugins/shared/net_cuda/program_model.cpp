@@ -13,6 +13,11 @@ DeviceBatch on_device(const Batch& batch) {
 
 }  // namespace
 
+std::string ProgramModel::unavailable() {
+  const std::string why = slackline::cuda::why_unavailable();
+  return why.empty() ? cudnn::why_unavailable() : why;
+}
+
 ProgramModel::ProgramModel(const char* name) : name_(name), runtime_(slackline::cuda::runtime()) {}
 
 void ProgramModel::require_gpu(const ModelSpec& spec) const {

@@ -66,5 +66,11 @@ struct DeviceIdentity {
 
 /// Of the library that is loaded, not the one that was compiled against: 91900 for 9.19.0.
 [[nodiscard]] std::size_t library_version();
+/// "9.19.0" for 91900.
+[[nodiscard]] std::string version_text(std::size_t version);
+
+/// Why that library cannot be used: "cuDNN 9.7.1 is loaded, and 9.8 or later is needed"; empty if
+/// it can.
+[[nodiscard]] std::string why_unavailable();
 
 }  // namespace slackline::cudnn

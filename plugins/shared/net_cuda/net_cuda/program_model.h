@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 
 #include "cuda/runtime.h"
 #include "cudnn/plan_cache.h"
@@ -20,6 +21,9 @@ namespace slackline::net::cuda {
 /// Lifecycle  as Model; build() calls assemble().
 class ProgramModel : public Model {
  public:
+  /// Why no such model can be used here; empty if one can.
+  static std::string unavailable();
+
   void forward_backward(const Batch& batch, std::int32_t global_batch_size,
                         StepSums& sums) override;
   void update(const UpdateRule& rule) override;

@@ -28,6 +28,14 @@ std::string error_of(const std::string& properties) {
   return "no error";
 }
 
+TEST(TargetTest, VersionsReadAsTheyAreWritten) {
+  EXPECT_EQ(version_text(91900), "9.19.0");
+  EXPECT_EQ(version_text(90701), "9.7.1");
+  EXPECT_EQ(version_text(100012), "10.0.12");
+}
+
+TEST(TargetTest, TheLibraryOfThisBuildIsNewEnough) { EXPECT_EQ(cudnn::why_unavailable(), ""); }
+
 TEST(TargetTest, PropertiesNameTheDeviceAndItsArchitecture) {
   const Target target = testing_support::absent("h200");
   EXPECT_EQ(target.name(), "NVIDIA H200");
