@@ -17,6 +17,7 @@
 
 #include "../net/comparison.h"
 #include "cuda/handles.h"
+#include "cudnn/plan_cache.h"
 #include "cudnn/target.h"
 #include "net/resnet.h"
 #include "net/training.h"
@@ -46,13 +47,15 @@ const char* name_of(Precision precision) {
 /// An executor on the device, with a batch beside it.
 class OnDevice {
  public:
-  OnDevice(const ResnetSpec& spec, Precision precision, bool tf32, Launch launch = Launch::kGraph)
+  OnDevice(const ResnetSpec& spec, Precision precision, bool tf32, Launch launch = Launch::kGraph,
+           cudnn::PlanCache* plan_cache = nullptr)
       : target_(cudnn::Target::of_device()),
         executor_(build_resnet(spec),
                   {.precision = precision,
                    .normalisation = kNormalisation,
                    .optimizer = {.weight_decay = 1e-4f, .momentum = 0.9f},
-                   .policy = {.deterministic = true, .tf32 = tf32, .runtime_compiled = false}},
+                   .policy = {.deterministic = true, .tf32 = tf32, .runtime_compiled = false},
+                   .plan_cache = plan_cache},
                   target_, runtime(), stream_.get()),
         trainer_(executor_, launch, runtime(), stream_.get()),
         sums_(runtime(), 1) {}
@@ -146,10 +149,11 @@ class DeviceOpsTest : public testing::TestWithParam<std::tuple<Precision, bool>>
   [[nodiscard]] static Precision precision() { return std::get<0>(GetParam()); }
   [[nodiscard]] static bool tf32() { return std::get<1>(GetParam()); }
 
-  static std::size_t run_each(const ResnetSpec& spec, std::int64_t batch) {
+  static std::size_t run_each(const ResnetSpec& spec, std::int64_t batch,
+                              cudnn::PlanCache* plan_cache = nullptr) {
     testing_support::Comparison<OnDevice> comparison(
-        std::make_unique<OnDevice>(spec, precision(), tf32()), numbers_of(precision(), tf32()),
-        batch);
+        std::make_unique<OnDevice>(spec, precision(), tf32(), Launch::kGraph, plan_cache),
+        numbers_of(precision(), tf32()), batch);
     return comparison.run_each();
   }
 };
@@ -193,6 +197,20 @@ TEST_P(DeviceOpsTest, OperationsOfResnet50AreThoseOfTheReference) {
 TEST_P(DeviceOpsTest, OperationsOnASmallerBatchAreThoseOfTheReference) {
   EXPECT_GT(run_each({.depth = 18, .batch_size = 8, .height = 64, .width = 48, .classes = 11}, 3),
             50u);
+}
+
+TEST_P(DeviceOpsTest, OperationsByTheFastestEnginesAreThoseOfTheReferenceAndAreMeasuredOnce) {
+  const ResnetSpec spec{.depth = 20, .batch_size = 8, .height = 32, .width = 32, .classes = 10};
+  cudnn::PlanCache plans;
+  EXPECT_GT(run_each(spec, 8, &plans), 40u);
+  const std::size_t measured = plans.size();
+  EXPECT_GT(measured, 0u);
+  EXPECT_EQ(plans.account().absent, measured);
+  EXPECT_EQ(plans.account().found, 0u);
+  EXPECT_GT(run_each(spec, 8, &plans), 40u);
+  EXPECT_EQ(plans.account().absent, measured);
+  EXPECT_EQ(plans.account().found, measured);
+  EXPECT_THAT(plans.account().stale, testing::IsEmpty());
 }
 
 // --- whole steps
