@@ -5,12 +5,14 @@
 #include <slackline/model.h>
 #include <slackline/plugin.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "cudnn/plan_cache.h"
+#include "cudnn/target.h"
 #include "loss_scaling.h"
 #include "net/resnet_options.h"
 #include "net_cuda/program_model.h"
@@ -122,6 +124,9 @@ class ResnetModel final : public net::cuda::ProgramModel {
     net::report_size(host_, executor().program(), spec);
     host_.report("activations", 1e-6 * static_cast<double>(executor().layout().arena_bytes), "MB");
     host_.report("workspace", 1e-6 * static_cast<double>(executor().workspace_bytes()), "MB");
+    const std::size_t version = cudnn::library_version();  // a number, and behind it to be read
+    host_.report("cudnn", static_cast<double>(version),
+                 text("(", cudnn::version_text(version), ")"));
   }
 
   const Options options_;
