@@ -43,7 +43,7 @@ class MeetingPlace {
   }
   MeetingPlace(const MeetingPlace&) = delete;
   MeetingPlace& operator=(const MeetingPlace&) = delete;
-  [[nodiscard]] std::string rendezvous() const { return "file:" + (folder_ / "rank_0").string(); }
+  [[nodiscard]] std::string rendezvous() const { return "local:" + (folder_ / "rank_0").string(); }
 
  private:
   std::filesystem::path folder_;

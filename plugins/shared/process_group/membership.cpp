@@ -77,7 +77,7 @@ std::optional<Membership> read(const Environment& environment, const Launcher& l
   }
   if (result.size > 1 && launcher.folder != nullptr && environment(launcher.folder) != nullptr &&
       value_of(environment, launcher.local_size) == environment(launcher.size)) {
-    result.rendezvous = text("file:", environment(launcher.folder), "/slackline");
+    result.rendezvous = text("local:", environment(launcher.folder), "/slackline");
   }
   return result;
 }
@@ -131,8 +131,8 @@ Membership membership_from(const Environment& environment) {
   if (result.size > 1 && result.rendezvous.empty()) {
     throw ConfigError(text("this process is rank ", result.rank, " of ", result.size,
                            ", but the environment variable SLACKLINE_RENDEZVOUS does not say where "
-                           "the ranks meet: tcp://host:port (of rank 0) or file:/path (on a file "
-                           "system that all share)"));
+                           "the ranks meet: tcp://host:port (of rank 0), file:/path (on a file "
+                           "system that all share) or local:/path (all on one host)"));
   }
   if (result.size > 1) static_cast<void>(parse_place(result.rendezvous));
   return result;

@@ -146,14 +146,14 @@ class Meeting {
   // Rank 0.
 
   void host_all() {
-    listener_ = listen_at(place_.file.empty() ? place_.address : Address{"", 0});
+    const std::vector<std::string> addresses = listen();
     nonce_ = make_nonce();
     seats_[0] = {true, true, host_, {"", port_of(listener_)}};
     if (!place_.file.empty()) {
       // A file of an earlier run is replaced as a whole. Whoever has read it finds nobody, or one
       // with another nonce, and reads again.
       write_atomically(system_file_ops(), place_.file,
-                       print({nonce_, membership_.run, port_of(listener_), own_addresses()}));
+                       print({nonce_, membership_.run, port_of(listener_), addresses}));
     }
     try {
       step_until(
@@ -176,6 +176,17 @@ class Meeting {
                              " could not connect to the others within ");
                });
     send_to_all(encode(FrameType::kGo));
+  }
+
+  /// Where the others may find it, unless they know.
+  std::vector<std::string> listen() {
+    if (place_.is_local) {
+      std::string address;
+      listener_ = listen_on_loopback(address);
+      return {address};
+    }
+    listener_ = listen_at(place_.file.empty() ? place_.address : Address{"", 0});
+    return place_.file.empty() ? std::vector<std::string>{} : own_addresses();
   }
 
   void remove_notice() {
@@ -212,8 +223,12 @@ class Meeting {
       const bool sent = send_all(stranger.socket, refusal(Refusal::kOtherRun, why), now() + kTry);
       refused_ += text("; one from ", stranger.from.host, sent ? " was refused: " : " left: ", why);
     };
-    if (run != membership_.run || (!nonce.empty() && nonce != nonce_)) {
+    if (run != membership_.run) {
       return turn_away(text("it belongs to run '", run, "', and this is '", membership_.run, "'"));
+    }
+    // The file has it, and only this run's ranks have read it.
+    if (nonce != (place_.file.empty() ? "" : nonce_)) {
+      return turn_away(text("it has not read ", membership_.rendezvous, " of this run"));
     }
     const std::string who = text("rank ", rank, " (", host, ")");
     std::string problem;
@@ -528,11 +543,17 @@ Place parse_place(const std::string& rendezvous) {
   Place place;
   if (rendezvous.rfind("tcp://", 0) == 0) {
     place.address = parse_tcp(rendezvous);
-  } else if (rendezvous.rfind("file:", 0) == 0) {
-    place.file = rendezvous.substr(5);
-    if (place.file.empty()) throw ConfigError("rendezvous 'file:' must name a file: file:/path");
-  } else {
-    throw ConfigError(text("rendezvous '", rendezvous, "' must be tcp://host:port or file:/path"));
+    return place;
+  }
+  place.is_local = rendezvous.rfind("local:", 0) == 0;
+  if (!place.is_local && rendezvous.rfind("file:", 0) != 0) {
+    throw ConfigError(
+        text("rendezvous '", rendezvous, "' must be tcp://host:port, file:/path or local:/path"));
+  }
+  place.file = rendezvous.substr(rendezvous.find(':') + 1);
+  if (place.file.empty()) {
+    throw ConfigError(
+        text("rendezvous '", rendezvous, "' must name a file: ", rendezvous, "/path"));
   }
   return place;
 }

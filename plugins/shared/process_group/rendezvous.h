@@ -11,7 +11,8 @@ namespace slackline::group {
 /// Where ranks meet: at an address, or where the file says.
 struct Place {
   std::string file;
-  Address address;  ///< if there is no file
+  bool is_local = false;  ///< all are on one host: its loopback interface will do
+  Address address;        ///< if there is no file
 };
 
 /// Of Membership::rendezvous. Throws ConfigError if it makes no sense.

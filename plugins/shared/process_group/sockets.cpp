@@ -160,6 +160,17 @@ Descriptor listen_at(const Address& address) {
   return socket;
 }
 
+Descriptor listen_on_loopback(std::string& host) {
+  try {
+    host = "127.0.0.1";
+    return listen_at({host, 0});
+  } catch (const IoError&) {
+    // This machine has no IPv4.
+    host = "::1";
+    return listen_at({host, 0});
+  }
+}
+
 std::uint16_t port_of(const Descriptor& listener) {
   sockaddr_storage own{};
   socklen_t size = sizeof own;

@@ -44,6 +44,8 @@ struct Address {
 /// interface only there, else on all interfaces, as the name of a machine may mean another
 /// interface to itself than to others. Throws IoError.
 [[nodiscard]] Descriptor listen_at(const Address& address);
+/// At a free port of the loopback interface only; `host` becomes its address there.
+[[nodiscard]] Descriptor listen_on_loopback(std::string& host);
 [[nodiscard]] std::uint16_t port_of(const Descriptor& listener);
 [[nodiscard]] bool is_loopback(const std::string& host);
 

@@ -14,7 +14,8 @@ struct Membership {
   bool is_launched = false;                ///< by a launcher, which says so
   std::string size_variable;               ///< of the environment, where it says so
   std::optional<std::int32_t> local_rank;  ///< among those of this host, if the launcher says
-  std::string rendezvous;  ///< tcp://host:port, where rank 0 listens, or file:/path; empty if alone
+  std::string rendezvous;  ///< tcp://host:port, where rank 0 listens, file:/path, or local:/path if
+                           ///< all are on one host; empty if alone
   std::string run;         ///< tells this run from others at the same place; may be empty
 };
 

@@ -29,6 +29,15 @@ class Hosts {
   [[nodiscard]] const std::string& problem() const { return problem_; }
   /// What comes before a command that is to run there.
   [[nodiscard]] Words prefix(int number) const { return {"ip", "netns", "exec", name(number)}; }
+  /// Takes a host's address away.
+  void forget_address(int number) const {
+    EXPECT_TRUE(shell("ip -n " + name(number) + " addr flush dev eth0"));
+  }
+  /// Takes IPv4 away from a host.
+  void forget_ipv4(int number) const {
+    forget_address(number);
+    EXPECT_TRUE(shell("ip -n " + name(number) + " -4 addr flush dev lo"));
+  }
   void cut_off(int number) const {
     EXPECT_TRUE(shell("ip -n " + prefix_ + "sw link set p" + std::to_string(number) + " down"));
   }

@@ -46,11 +46,11 @@ TEST_F(LauncherTest, EachRankHasVariablesOfItsOwnAndNoOtherLaunchers) {
   const LaunchEnd end =
       run(2,
           "echo $SLACKLINE_RANK $SLACKLINE_SIZE $SLACKLINE_LOCAL_RANK $OMPI_COMM_WORLD_RANK "
-          "> of_$SLACKLINE_RANK");
+          "${SLACKLINE_RENDEZVOUS%%:*} > of_$SLACKLINE_RANK");
   ::unsetenv("OMPI_COMM_WORLD_RANK");
   EXPECT_EQ(end.exit_code, 0);
-  EXPECT_EQ(file("of_0"), "0 2 0\n");
-  EXPECT_EQ(file("of_1"), "1 2 1\n");
+  EXPECT_EQ(file("of_0"), "0 2 0 local\n");
+  EXPECT_EQ(file("of_1"), "1 2 1 local\n");
 }
 
 TEST(CpuSharesTest, AreContiguousAndDifferByOneAtMost) {

@@ -87,7 +87,7 @@ TEST(MembershipTest, OpenMpisRanksOfOneHostMeetInTheFolderOfTheirJob) {
                                                   {"OMPI_COMM_WORLD_SIZE", "8"},
                                                   {"OMPI_COMM_WORLD_LOCAL_SIZE", "8"},
                                                   {"PMIX_SERVER_TMPDIR", "/tmp/ompi.0/pid.7"}};
-  EXPECT_EQ(place(variables), "3 of 8, at file:/tmp/ompi.0/pid.7/slackline");
+  EXPECT_EQ(place(variables), "3 of 8, at local:/tmp/ompi.0/pid.7/slackline");
   EXPECT_EQ(place(at_a(variables)), "3 of 8, at tcp://a:1");
   variables["OMPI_COMM_WORLD_LOCAL_SIZE"] = "4";
   EXPECT_THAT(place(variables), testing::HasSubstr("SLACKLINE_RENDEZVOUS does not say where"));
@@ -123,8 +123,8 @@ TEST(MembershipTest, SeveralRanksNeedAPlaceToMeet) {
   EXPECT_EQ(
       place({{"SLACKLINE_RANK", "1"}, {"SLACKLINE_SIZE", "2"}}),
       "this process is rank 1 of 2, but the environment variable SLACKLINE_RENDEZVOUS does not "
-      "say where the ranks meet: tcp://host:port (of rank 0) or file:/path (on a file system "
-      "that all share)");
+      "say where the ranks meet: tcp://host:port (of rank 0), file:/path (on a file system that "
+      "all share) or local:/path (all on one host)");
 }
 
 }  // namespace

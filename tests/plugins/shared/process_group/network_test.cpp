@@ -38,6 +38,24 @@ TEST_F(NetworkTest, RanksOfSeveralHostsMeetInAFile) {
   expect_all_done();
 }
 
+TEST_F(NetworkTest, RanksOfOneHostNeedNoneOfItsAddresses) {
+  rendezvous_ = "local:" + (folder_.path() / "rank_0").string();
+  for (int i = 0; i < kHosts; ++i) {
+    start(i, kHosts, {"deadline_ms=3000"}, {"read", "sum=1009", "gather=5"}, hosts_.prefix(0));
+  }
+  for (int i = 0; i < kHosts; ++i) ASSERT_TRUE(rank(i).wait_for("joined")) << rank(i).output();
+  hosts_.forget_address(0);
+  for (int i = 0; i < kHosts; ++i) rank(i).write_line();
+  expect_all_done();
+}
+
+TEST_F(NetworkTest, RanksOfOneHostMeetWithoutIpv4) {
+  rendezvous_ = "local:" + (folder_.path() / "rank_0").string();
+  hosts_.forget_ipv4(0);
+  for (int i = 0; i < kHosts; ++i) start(i, kHosts, {}, {"sum=1009"}, hosts_.prefix(0));
+  expect_all_done();
+}
+
 TEST_F(NetworkTest, AHostWithoutANetworkIsLostAndKnowsItIsItself) {
   start_on_hosts({"deadline_ms=3000"}, {"sums=10007"});
   for (int i = 0; i < kHosts; ++i) ASSERT_TRUE(rank(i).wait_for("summing")) << rank(i).output();

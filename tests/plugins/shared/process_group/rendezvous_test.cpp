@@ -1,21 +1,38 @@
 // Who comes to the rendezvous, who does not, and who should not.
 
+#include <slackline/error.h>
+
 #include <array>
+#include <cerrno>
+#include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <arpa/inet.h>
+#include <gmock/gmock.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "frames.h"
 #include "rank_process.h"
 
 namespace slackline {
 namespace {
 
 using testing_support::Process;
+
+/// Waits for one on a socket that blocks.
+group::Frame read_frame(const group::Descriptor& socket) {
+  group::FrameReader reader;
+  group::Frame frame;
+  EXPECT_EQ(reader.read(socket, frame), group::FrameReader::Result::kFrame) << reader.problem();
+  return frame;
+}
 
 /// A port that nobody else gets: bound, so that rank 0 can still listen there, but not listening.
 class RendezvousTest : public testing_support::GroupTest {
@@ -32,28 +49,38 @@ class RendezvousTest : public testing_support::GroupTest {
     port_ = any;
     tcp_ = "tcp://127.0.0.1:" + std::to_string(ntohs(any.sin_port));
   }
-  ~RendezvousTest() override {
-    ::close(socket_);
-    for (const int stranger : strangers_) ::close(stranger);
-  }
+  ~RendezvousTest() override { ::close(socket_); }
 
   /// Connects as soon as rank 0 listens, and sends that.
   void strange(const std::string& bytes) {
     for (;;) {
-      const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-      if (::connect(socket, reinterpret_cast<const sockaddr*>(&port_), sizeof port_) == 0) {
-        strangers_.push_back(socket);
+      group::Descriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      if (connect_to_port(socket) == 0) {
+        strangers_.push_back(std::move(socket));
         break;
       }
-      ::close(socket);
     }
-    ::send(strangers_.back(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    ::send(strangers_.back().number(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  }
+
+  [[nodiscard]] int connect_to_port(const group::Descriptor& socket) const {
+    return ::connect(socket.number(), reinterpret_cast<const sockaddr*>(&port_), sizeof port_);
+  }
+
+  /// The port in rank 0's notice, as soon as there is one.
+  [[nodiscard]] std::uint16_t noticed_port() const {
+    for (;;) {
+      std::ifstream file(folder_.path() / "rank_0");
+      std::string line;
+      for (int i = 0; i < 4; ++i) std::getline(file, line);
+      if (file) return static_cast<std::uint16_t>(std::stoi(line));
+    }
   }
 
   int socket_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in port_{};
   std::string tcp_;
-  std::vector<int> strangers_;
+  std::vector<group::Descriptor> strangers_;
 };
 
 TEST_F(RendezvousTest, RanksMeetAtAPort) {
@@ -168,9 +195,42 @@ TEST_F(RendezvousTest, TheFileOfAnEarlierRunDoesNotMislead) {
   EXPECT_FALSE(std::filesystem::exists(folder_.path() / "rank_0")) << "it leaves none itself";
 }
 
+TEST_F(RendezvousTest, WhoHasNotReadTheFileIsTurnedAway) {
+  start(0, 2, {"come_ms=3600000"}, {"sum=5"});
+  port_.sin_port = htons(noticed_port());
+  strange(group::encode(group::FrameType::kHello, group::PayloadWriter()
+                                                      .number(1)
+                                                      .number(2)
+                                                      .string("")
+                                                      .string("")
+                                                      .string("")
+                                                      .string("stranger")
+                                                      .number(1)
+                                                      .bytes()));
+  EXPECT_EQ(read_frame(strangers_.back()).type, group::FrameType::kRefused);
+  start(1, 2, {"come_ms=3600000"}, {"sum=5"});
+  expect_all_done();
+}
+
+TEST_F(RendezvousTest, RanksOfOneHostListenOnItsLoopbackInterfaceOnly) {
+  rendezvous_ = "local:" + (folder_.path() / "rank_0").string();
+  start(0, 2, {}, {"sum=5"});
+  port_.sin_port = htons(noticed_port());
+  std::ifstream file(folder_.path() / "rank_0");
+  const std::string notice(std::istreambuf_iterator<char>(file), {});
+  EXPECT_THAT(notice, testing::EndsWith(text("\n", ntohs(port_.sin_port), "\n127.0.0.1\n")));
+  // Another address of this machine.
+  port_.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+  const group::Descriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(connect_to_port(socket), -1);
+  EXPECT_EQ(errno, ECONNREFUSED);
+  start(1, 2, {}, {"sum=5"});
+  expect_all_done();
+}
+
 TEST_F(RendezvousTest, WhatIsNoPlaceToMeetIsRefused) {
   for (const char* const place : {"tcp://host", "tcp://:1", "tcp://host:0", "tcp://host:65536",
-                                  "tcp://host:1x", "udp://host:1", "file:"}) {
+                                  "tcp://host:1x", "udp://host:1", "file:", "local:"}) {
     ranks_.clear();
     rendezvous_ = place;
     EXPECT_EQ(start(0, 2, {}).end(), 4) << place;

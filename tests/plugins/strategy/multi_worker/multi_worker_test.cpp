@@ -144,7 +144,7 @@ TEST_F(MultiWorkerTest, ALauncherThatMakesNoSenseIsRefused) {
 TEST_F(MultiWorkerTest, APlaceToMeetThatMakesNoSenseIsRefusedBeforeAnybodyGoesThere) {
   launched_as("0", "3");
   set("SLACKLINE_RENDEZVOUS", "node7:7000");
-  EXPECT_EQ(place(), "rendezvous 'node7:7000' must be tcp://host:port or file:/path");
+  EXPECT_EQ(place(), "rendezvous 'node7:7000' must be tcp://host:port, file:/path or local:/path");
 }
 
 TEST_F(MultiWorkerTest, AloneItIsOneDevice) {
