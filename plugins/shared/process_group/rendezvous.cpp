@@ -423,7 +423,7 @@ class Meeting {
   /// Waits for anything to come, and deals with it.
   void step(Time until) {
     std::vector<pollfd> polled;
-    if (listener_.is_open()) polled.push_back({listener_.number(), POLLIN, 0});
+    if (may_accept()) polled.push_back({listener_.number(), POLLIN, 0});
     for (const Stranger& stranger : strangers_) {
       polled.push_back({stranger.socket.number(), POLLIN, 0});
       until = std::min(until, stranger.since + kIntroduction);
@@ -439,10 +439,20 @@ class Meeting {
     for (auto at = strangers_.begin(); at != strangers_.end();) {
       at = listen_to(*at) ? std::next(at) : strangers_.erase(at);
     }
+    if (may_accept()) accept_all();
+  }
+
+  /// Whether it could tell a rank from a stranger: others may have rank 0's table, and connect,
+  /// before it has come here. They wait in the listener's queue.
+  [[nodiscard]] bool may_accept() const { return !nonce_.empty(); }
+
+  void accept_all() {
     Address from;
     while (auto socket = accept_from(listener_, from)) {
-      if (strangers_.size() == kMaxStrangers) strangers_.pop_front();
       strangers_.push_back({std::move(*socket), {}, from, now()});
+      // At once: of many that have waited, none that has said who it is must give way.
+      if (!listen_to(strangers_.back())) strangers_.pop_back();
+      if (strangers_.size() > kMaxStrangers) strangers_.pop_front();
     }
   }
 

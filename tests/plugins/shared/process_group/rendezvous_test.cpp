@@ -16,9 +16,11 @@
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "frames.h"
+#include "process_group/membership.h"
 #include "rank_process.h"
 
 namespace slackline {
@@ -32,6 +34,23 @@ group::Frame read_frame(const group::Descriptor& socket) {
   group::Frame frame;
   EXPECT_EQ(reader.read(socket, frame), group::FrameReader::Result::kFrame) << reader.problem();
   return frame;
+}
+
+/// A WELCOME to so many ranks of this machine, all at that port.
+std::string welcome(int size, std::uint16_t port) {
+  group::PayloadWriter table;
+  table.string("nonce");
+  for (int i = 0; i < size; ++i) table.string("host").string("").number(port);
+  return group::encode(group::FrameType::kWelcome, table.bytes());
+}
+
+/// What rank `rank` says on a connection to a lower one.
+std::string link(int rank, std::uint32_t purpose) {
+  return group::encode(group::FrameType::kLink, group::PayloadWriter()
+                                                    .string("nonce")
+                                                    .number(static_cast<std::uint32_t>(rank))
+                                                    .number(purpose)
+                                                    .bytes());
 }
 
 /// A port that nobody else gets: bound, so that rank 0 can still listen there, but not listening.
@@ -225,6 +244,31 @@ TEST_F(RendezvousTest, RanksOfOneHostListenOnItsLoopbackInterfaceOnly) {
   EXPECT_EQ(connect_to_port(socket), -1);
   EXPECT_EQ(errno, ECONNREFUSED);
   start(1, 2, {}, {"sum=5"});
+  expect_all_done();
+}
+
+TEST_F(RendezvousTest, RanksAboveMayConnectBeforeTheTableHasCome) {
+  // This is every rank but 1; more connect to it than it keeps strangers.
+  constexpr int kSize = group::kMaxRanks;
+  rendezvous_ = tcp_;
+  ASSERT_EQ(::listen(socket_, 8), 0);
+  const std::uint16_t own_port = ntohs(port_.sin_port);
+  start(1, kSize, {"come_ms=20000", "deadline_ms=20000"});
+  const group::Descriptor control(::accept(socket_, nullptr, nullptr));
+  const std::string hello = read_frame(control).payload;
+  std::uint16_t port = 0;
+  std::memcpy(&port, hello.data() + hello.size() - sizeof(std::uint32_t), sizeof port);
+  ASSERT_TRUE(group::send_all(control, group::encode(group::FrameType::kReady), {}));
+  port_.sin_port = htons(port);
+  for (int rank = 2; rank < kSize; ++rank) {
+    for (const std::uint32_t purpose : {0, 1, 2}) strange(link(rank, purpose));
+  }
+  // Who did not wait would hang up soon.
+  pollfd first{strangers_.front().number(), POLLIN, 0};
+  EXPECT_EQ(::poll(&first, 1, 200), 0);
+  ASSERT_TRUE(group::send_all(control, welcome(kSize, own_port), {}));
+  EXPECT_EQ(read_frame(control).type, group::FrameType::kReady) << "all have connected";
+  ASSERT_TRUE(group::send_all(control, group::encode(group::FrameType::kGo), {}));
   expect_all_done();
 }
 
