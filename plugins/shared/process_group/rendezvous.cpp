@@ -106,6 +106,12 @@ std::string list_of_ranks(const std::vector<std::size_t>& ranks) {
   return result;
 }
 
+/// Whether who comes from there is on this host. Others may not reach every address that it has.
+bool is_of_this_host(const std::string& address) {
+  const std::vector<std::string> own = own_addresses();
+  return is_loopback(address) || std::find(own.begin(), own.end(), address) != own.end();
+}
+
 /// One rank's way from its start to its connections.
 class Meeting {
  public:
@@ -249,7 +255,7 @@ class Meeting {
           send_all(stranger.socket, refusal(Refusal::kConfiguration, problem), now() + kTry);
       refuse_all(Refusal::kConfiguration, problem);
     }
-    const std::string address = is_loopback(stranger.from.host) ? "" : stranger.from.host;
+    const std::string address = is_of_this_host(stranger.from.host) ? "" : stranger.from.host;
     seats_[rank] = {true, false, host, {address, static_cast<std::uint16_t>(port)}};
     [[maybe_unused]] const bool sent =
         send_all(stranger.socket, encode(FrameType::kReady), now() + kTry);

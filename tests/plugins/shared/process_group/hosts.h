@@ -29,13 +29,17 @@ class Hosts {
   [[nodiscard]] const std::string& problem() const { return problem_; }
   /// What comes before a command that is to run there.
   [[nodiscard]] Words prefix(int number) const { return {"ip", "netns", "exec", name(number)}; }
-  /// Takes a host's address away.
-  void forget_address(int number) const {
+  /// Gives a host another address, to which the others have no route.
+  void add_address(int number, const std::string& address) const {
+    EXPECT_TRUE(shell("ip -n " + name(number) + " addr add " + address + "/32 dev eth0"));
+  }
+  /// Takes a host's addresses away.
+  void forget_addresses(int number) const {
     EXPECT_TRUE(shell("ip -n " + name(number) + " addr flush dev eth0"));
   }
   /// Takes IPv4 away from a host.
   void forget_ipv4(int number) const {
-    forget_address(number);
+    forget_addresses(number);
     EXPECT_TRUE(shell("ip -n " + name(number) + " -4 addr flush dev lo"));
   }
   void cut_off(int number) const {

@@ -38,13 +38,23 @@ TEST_F(NetworkTest, RanksOfSeveralHostsMeetInAFile) {
   expect_all_done();
 }
 
+TEST_F(NetworkTest, ARankBesideRankZeroIsFoundWhicheverAddressItCameFrom) {
+  hosts_.add_address(0, "10.78.0.1");
+  rendezvous_ = "tcp://10.77.0.1:7000";
+  start(0, 3, {}, {"sum=1009"}, hosts_.prefix(0));
+  start(2, 3, {}, {"sum=1009"}, hosts_.prefix(1));
+  rendezvous_ = "tcp://10.78.0.1:7000";
+  start(1, 3, {}, {"sum=1009"}, hosts_.prefix(0));
+  expect_all_done();
+}
+
 TEST_F(NetworkTest, RanksOfOneHostNeedNoneOfItsAddresses) {
   rendezvous_ = "local:" + (folder_.path() / "rank_0").string();
   for (int i = 0; i < kHosts; ++i) {
     start(i, kHosts, {"deadline_ms=3000"}, {"read", "sum=1009", "gather=5"}, hosts_.prefix(0));
   }
   for (int i = 0; i < kHosts; ++i) ASSERT_TRUE(rank(i).wait_for("joined")) << rank(i).output();
-  hosts_.forget_address(0);
+  hosts_.forget_addresses(0);
   for (int i = 0; i < kHosts; ++i) rank(i).write_line();
   expect_all_done();
 }
