@@ -316,7 +316,7 @@ class Meeting {
       std::string nonce;
       std::vector<Address> places;
       if (place_.file.empty()) {
-        places = {place_.address};
+        places = addresses_of(place_.address, problem);
       } else if (const auto notice = read_notice(place_.file);
                  notice.has_value() && notice->run == membership_.run) {
         nonce = notice->nonce;
@@ -324,8 +324,7 @@ class Meeting {
           places.push_back({address, notice->port});
       }
       for (const Address& place : places) {
-        const Time patience = std::min(deadline_, place_.file.empty() ? deadline_ : now() + kTry);
-        links_.control[0] = connect_to(place, patience, problem);
+        links_.control[0] = connect_to(place, std::min(deadline_, now() + kTry), problem);
         if (!links_.control[0].is_open()) continue;
         rank_0_ = place;
         introduce(nonce);
@@ -338,7 +337,8 @@ class Meeting {
   }
 
   void introduce(const std::string& nonce) {
-    const bool is_local = is_loopback(rank_0_.host);
+    // As rank 0 decides it: a name may mean the loopback interface on its own host only.
+    const bool is_local = is_loopback(place_.file.empty() ? place_.address.host : rank_0_.host);
     listener_ = listen_at(is_local ? Address{rank_0_.host, 0} : Address{"", 0});
     const auto hello = PayloadWriter()
                            .number(static_cast<std::uint32_t>(rank_))
@@ -542,7 +542,7 @@ class Meeting {
   Time deadline_;
   const std::string host_;
   const Place place_;
-  Address rank_0_;     ///< as this rank has reached it
+  Address rank_0_;     ///< where this rank has reached it; no name
   std::string nonce_;  ///< rank 0 has it from the beginning, the others once all have come
   bool may_go_ = false;
   std::string refused_;  ///< who came and was not taken, for messages

@@ -26,21 +26,18 @@ constexpr int kKind = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
 
 std::string describe(int error) { return std::generic_category().message(error); }
 
-/// As text; IPv4 in IPv6 as IPv4.
+/// As text, with the interface that an address of one link needs; IPv4 in IPv6 as IPv4. Empty if
+/// it is neither.
 std::string name_of(const sockaddr* address) {
-  std::array<char, INET6_ADDRSTRLEN> name{};
-  if (address->sa_family == AF_INET) {
-    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(address)->sin_addr, name.data(),
-              name.size());
-  } else if (address->sa_family == AF_INET6) {
-    const in6_addr& v6 = reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr;
-    if (IN6_IS_ADDR_V4MAPPED(&v6)) {
-      inet_ntop(AF_INET, &v6.s6_addr[12], name.data(), name.size());
-    } else {
-      inet_ntop(AF_INET6, &v6, name.data(), name.size());
-    }
-  }
-  return name.data();
+  std::array<char, NI_MAXHOST> name{};
+  const bool is_v4 = address->sa_family == AF_INET;
+  ::getnameinfo(address, is_v4 ? sizeof(sockaddr_in) : sizeof(sockaddr_in6), name.data(),
+                name.size(), nullptr, 0, NI_NUMERICHOST);
+  const std::string result = name.data();
+  const bool is_mapped =
+      address->sa_family == AF_INET6 &&
+      IN6_IS_ADDR_V4MAPPED(&reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr);
+  return is_mapped ? result.substr(result.rfind(':') + 1) : result;
 }
 
 std::uint16_t port_of(const sockaddr_storage& address) {
@@ -189,13 +186,18 @@ std::optional<Descriptor> accept_from(const Descriptor& listener, Address& from)
   return socket;
 }
 
+std::vector<Address> addresses_of(const Address& named, std::string& problem) {
+  std::vector<Address> result;
+  const Resolved found = resolve(named, problem);
+  for (const addrinfo* at = found.get(); at != nullptr; at = at->ai_next) {
+    result.push_back({name_of(at->ai_addr), named.port});
+  }
+  return result;
+}
+
 Descriptor connect_to(const Address& address, Time deadline, std::string& problem) {
   const Resolved found = resolve(address, problem);
-  for (const addrinfo* at = found.get(); at != nullptr; at = at->ai_next) {
-    Descriptor socket = try_connect(*at, deadline, problem);
-    if (socket.is_open()) return socket;
-  }
-  return {};
+  return found == nullptr ? Descriptor() : try_connect(*found, deadline, problem);
 }
 
 std::vector<std::string> own_addresses() {

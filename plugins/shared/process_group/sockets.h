@@ -32,7 +32,7 @@ class Descriptor {
   int number_ = -1;
 };
 
-/// Where a process listens: an address as inet_ntop() prints it, or a host's name.
+/// Where a process listens: an address as text, or a host's name.
 struct Address {
   std::string host;
   std::uint16_t port = 0;
@@ -52,8 +52,10 @@ struct Address {
 /// The next connection that waits, or none. `from` becomes the peer's address.
 [[nodiscard]] std::optional<Descriptor> accept_from(const Descriptor& listener, Address& from);
 
-/// Tries all addresses that the host has, each until the deadline at most. Without a result,
-/// `problem` says why.
+/// All that the host has, as text. Without a result, `problem` says why.
+[[nodiscard]] std::vector<Address> addresses_of(const Address& named, std::string& problem);
+
+/// Tries one address, no name, until the deadline at most. Without a result, `problem` says why.
 [[nodiscard]] Descriptor connect_to(const Address& address, Time deadline, std::string& problem);
 
 /// Addresses of this machine by which others may reach it; the loopback interface's come last.

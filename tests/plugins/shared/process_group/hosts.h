@@ -5,6 +5,7 @@
 #include <slackline/error.h>
 
 #include <cstdlib>
+#include <fstream>
 #include <string>
 
 #include <unistd.h>
@@ -12,6 +13,14 @@
 #include "rank_process.h"
 
 namespace slackline::testing_support {
+
+/// What comes before a command, of root's, that is to find this text in /etc/hosts.
+inline Words with_hosts_file(const TemporaryFolder& folder, const std::string& text) {
+  static int files = 0;
+  const std::string file = folder.path() / ("hosts" + std::to_string(files++));
+  std::ofstream(file) << text;
+  return {"unshare", "-m", "sh", "-c", "mount --bind " + file + " /etc/hosts && exec \"$@\"", "sh"};
+}
 
 /// 10.77.0.1 and following, as long as their object.
 class Hosts {

@@ -48,6 +48,20 @@ TEST_F(NetworkTest, ARankBesideRankZeroIsFoundWhicheverAddressItCameFrom) {
   expect_all_done();
 }
 
+TEST_F(NetworkTest, TheNameOfRankZerosHostMayMeanTheLoopbackInterfaceThere) {
+  // As on Debian, whose /etc/hosts has 127.0.1.1 for a machine's own name.
+  rendezvous_ = "tcp://node:7000";
+  for (int i = 0; i < 3; ++i) {
+    const int host = i / 2;
+    Words prefix = hosts_.prefix(host);
+    const Words file = testing_support::with_hosts_file(
+        folder_, host == 0 ? "127.0.1.1 node\n" : "10.77.0.1 node\n");
+    prefix.insert(prefix.end(), file.begin(), file.end());
+    start(i, 3, {}, {"sum=1009"}, prefix);
+  }
+  expect_all_done();
+}
+
 TEST_F(NetworkTest, RanksOfOneHostNeedNoneOfItsAddresses) {
   rendezvous_ = "local:" + (folder_.path() / "rank_0").string();
   for (int i = 0; i < kHosts; ++i) {

@@ -5,6 +5,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -20,6 +21,7 @@
 #include <sys/socket.h>
 
 #include "frames.h"
+#include "hosts.h"
 #include "process_group/membership.h"
 #include "rank_process.h"
 
@@ -269,6 +271,25 @@ TEST_F(RendezvousTest, RanksAboveMayConnectBeforeTheTableHasCome) {
   ASSERT_TRUE(group::send_all(control, welcome(kSize, own_port), {}));
   EXPECT_EQ(read_frame(control).type, group::FrameType::kReady) << "all have connected";
   ASSERT_TRUE(group::send_all(control, group::encode(group::FrameType::kGo), {}));
+  expect_all_done();
+}
+
+TEST_F(RendezvousTest, AnAddressThatLeadsNowhereDoesNotHideTheOthersOfTheName) {
+  if (std::system("unshare -m true 2> /dev/null") != 0) {
+    GTEST_SKIP() << "only root may have a file of hosts of its own";
+  }
+  // Behind the first connection, which nobody accepts, Linux drops what comes: the first address
+  // is silent. Rank 0 is at the second.
+  ASSERT_EQ(::listen(socket_, 0), 0);
+  strange("");
+  const std::string port = std::to_string(ntohs(port_.sin_port));
+  rendezvous_ = "tcp://127.0.0.2:" + port;
+  start(0, 3, {"come_ms=20000"}, {"sum=5"});
+  rendezvous_ = "tcp://several:" + port;
+  for (int i = 1; i < 3; ++i) {
+    start(i, 3, {"come_ms=20000", "deadline_ms=20000"}, {"sum=5"},
+          testing_support::with_hosts_file(folder_, "127.0.0.1 several\n127.0.0.2 several\n"));
+  }
   expect_all_done();
 }
 
