@@ -1,7 +1,11 @@
+#include <slackline/error.h>
 #include <slackline/machine.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -20,6 +24,20 @@ int affinity_cpus() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
   return CPU_COUNT(&set);
+}
+
+/// Of `cpus` those that SLACKLINE_CPUS allows.
+int allowed_by_launcher(int cpus) {
+  const char* const value = std::getenv("SLACKLINE_CPUS");
+  if (value == nullptr) return cpus;
+  const char* const end = value + std::strlen(value);
+  int allowed = 0;
+  const auto [last, error] = std::from_chars(value, end, allowed);
+  if (error != std::errc{} || last != end || allowed < 1) {
+    throw ConfigError(text("environment variable SLACKLINE_CPUS is '", value,
+                           "'; it must be a number of CPUs, at least 1"));
+  }
+  return std::min(cpus, allowed);
 }
 
 /// This process's group in the v2 hierarchy ("0::/a/b" in /proc/self/cgroup), or "/".
@@ -75,7 +93,7 @@ std::vector<std::string> nvidia_gpus() {
 }  // namespace
 
 int usable_cpus(const std::filesystem::path& cgroup_root) {
-  int cpus = affinity_cpus();
+  int cpus = allowed_by_launcher(affinity_cpus());
   std::filesystem::path group = own_cgroup().relative_path();
   for (;;) {
     std::ifstream file(cgroup_root / group / "cpu.max");

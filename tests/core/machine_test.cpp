@@ -1,5 +1,7 @@
+#include <slackline/error.h>
 #include <slackline/machine.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -53,6 +55,18 @@ TEST_F(UsableCpusTest, AffinityOfOneCpuIsOneWhateverTheQuota) {
   ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
   EXPECT_EQ(with_quota("max 100000\n"), 1);
   ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
+}
+
+TEST_F(UsableCpusTest, ALauncherMayAllowFewerButNotMore) {
+  ::setenv("SLACKLINE_CPUS", "1", 1);
+  EXPECT_EQ(with_quota("max 100000\n"), 1);
+  ::setenv("SLACKLINE_CPUS", "100000", 1);
+  EXPECT_EQ(with_quota("max 100000\n"), allowed_cpus());
+  for (const char* const value : {"", "0", "-1", "2x"}) {
+    ::setenv("SLACKLINE_CPUS", value, 1);
+    EXPECT_THROW(with_quota("max 100000\n"), ConfigError) << value;
+  }
+  ::unsetenv("SLACKLINE_CPUS");
 }
 
 TEST(MachineTest, PeakMemoryGrowsWithWhatIsTouched) {

@@ -10,7 +10,9 @@
 namespace slackline {
 
 /// CPUs that this process may use: those of its affinity mask, and no more than the CPU quota of
-/// its control group and of each group above it allows (cgroup v2 cpu.max, rounded up). At least 1.
+/// its control group and of each group above it allows (cgroup v2 cpu.max, rounded up), nor than
+/// the environment variable SLACKLINE_CPUS says, in which a launcher may share a quota out
+/// (ConfigError if it is no number). At least 1.
 /// std::thread::hardware_concurrency() knows nothing of quotas. `cgroup_root` is where the cgroup
 /// tree is mounted.
 SLACKLINE_API int usable_cpus(const std::filesystem::path& cgroup_root = "/sys/fs/cgroup");

@@ -1,8 +1,8 @@
 #include "cpu_shares.h"
 
 #include <slackline/error.h>
-#include <slackline/machine.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include <sched.h>
@@ -14,9 +14,8 @@ std::vector<int> own_cpus() {
   if (::sched_getaffinity(0, sizeof mask, &mask) != 0) {
     throw IoError("cannot tell on which CPUs this process may run", errno);
   }
-  const auto usable = static_cast<std::size_t>(usable_cpus());
   std::vector<int> cpus;
-  for (int cpu = 0; cpu < CPU_SETSIZE && cpus.size() < usable; ++cpu) {
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (CPU_ISSET(static_cast<std::size_t>(cpu), &mask)) cpus.push_back(cpu);
   }
   return cpus;
@@ -35,6 +34,10 @@ std::vector<std::vector<int>> cpu_shares(const std::vector<int>& cpus, std::size
     }
   }
   return shares;
+}
+
+std::size_t cpu_budget(std::size_t share, std::size_t usable, std::size_t cpus) {
+  return std::max<std::size_t>(1, share * usable / cpus);
 }
 
 }  // namespace slackline::group

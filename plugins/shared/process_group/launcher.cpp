@@ -1,6 +1,7 @@
 #include "process_group/launcher.h"
 
 #include <slackline/error.h>
+#include <slackline/machine.h>
 
 #include <algorithm>
 #include <array>
@@ -88,15 +89,16 @@ class HeldSignals {
 bool is_launchers(std::string_view variable) {
   for (const char* const prefix :
        {"SLACKLINE_RANK=", "SLACKLINE_SIZE=", "SLACKLINE_LOCAL_RANK=", "SLACKLINE_RENDEZVOUS=",
-        "SLACKLINE_RUN=", "OMPI_COMM_WORLD_", "PMI_RANK=", "PMI_SIZE=", "PMI_LOCAL_RANK=",
-        "MPI_LOCALRANKID=", "SLURM_PROCID=", "SLURM_NTASKS=", "SLURM_LOCALID="}) {
+        "SLACKLINE_RUN=", "SLACKLINE_CPUS=", "OMPI_COMM_WORLD_",
+        "PMI_RANK=", "PMI_SIZE=", "PMI_LOCAL_RANK=", "MPI_LOCALRANKID=", "SLURM_PROCID=",
+        "SLURM_NTASKS=", "SLURM_LOCALID="}) {
     if (variable.rfind(prefix, 0) == 0) return true;
   }
   return false;
 }
 
 std::vector<std::string> environment_of(std::int32_t rank, std::int32_t size,
-                                        const std::string& rendezvous) {
+                                        const std::string& rendezvous, std::size_t cpus) {
   std::vector<std::string> result;
   for (char** at = environ; *at != nullptr; ++at) {
     if (!is_launchers(*at)) result.emplace_back(*at);
@@ -105,6 +107,7 @@ std::vector<std::string> environment_of(std::int32_t rank, std::int32_t size,
   result.push_back(text("SLACKLINE_LOCAL_RANK=", rank));
   result.push_back(text("SLACKLINE_SIZE=", size));
   result.push_back("SLACKLINE_RENDEZVOUS=" + rendezvous);
+  result.push_back(text("SLACKLINE_CPUS=", cpus));
   return result;
 }
 
@@ -222,10 +225,14 @@ LaunchEnd launch(const LaunchPlan& plan) {
   const MeetingPlace place;
   const HeldSignals signals;
   Children ranks;
-  const auto shares = cpu_shares(own_cpus(), static_cast<std::size_t>(plan.processes));
+  const std::vector<int> cpus = own_cpus();
+  const auto usable = static_cast<std::size_t>(usable_cpus());
+  const auto shares = cpu_shares(cpus, static_cast<std::size_t>(plan.processes));
   for (std::int32_t rank = 0; rank < plan.processes; ++rank) {
-    ranks.add(start(plan.command, environment_of(rank, plan.processes, place.rendezvous()),
-                    mask_of(shares[static_cast<std::size_t>(rank)]), signals.before()));
+    const std::vector<int>& share = shares[static_cast<std::size_t>(rank)];
+    const std::size_t budget = cpu_budget(share.size(), usable, cpus.size());
+    ranks.add(start(plan.command, environment_of(rank, plan.processes, place.rendezvous(), budget),
+                    mask_of(share), signals.before()));
   }
   LaunchEnd end;
   std::optional<Time> deadline;

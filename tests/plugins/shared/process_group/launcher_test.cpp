@@ -5,6 +5,7 @@
 #include <slackline/error.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -74,6 +75,26 @@ TEST_F(LauncherTest, EachRankRunsOnItsShareOfTheCpus) {
     EXPECT_EQ(file(text("cpus_", i)),
               text("Cpus_allowed_list:\t", cpus[static_cast<std::size_t>(i % count)], "\n"));
   }
+}
+
+TEST(CpuSharesTest, OfAQuotaEachGetsItsPart) {
+  EXPECT_EQ(cpu_budget(32, 64, 64), 32u) << "there is no quota";
+  EXPECT_EQ(cpu_budget(32, 4, 64), 2u);
+  EXPECT_EQ(cpu_budget(16, 3, 64), 1u);
+  EXPECT_EQ(cpu_budget(1, 2, 2), 1u);
+}
+
+TEST_F(LauncherTest, AQuotaSaysHowManyCpusARankUsesNotWhich) {
+  // A launcher's own counts as a quota does.
+  ::setenv("SLACKLINE_CPUS", "1", 1);
+  const LaunchEnd end = run(
+      1, "env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc > count; echo $SLACKLINE_CPUS > budget");
+  ::unsetenv("SLACKLINE_CPUS");
+  EXPECT_EQ(end.exit_code, 0) << end.message;
+  EXPECT_EQ(file("budget"), "1\n");
+  cpu_set_t all;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof all, &all), 0);
+  EXPECT_EQ(file("count"), text(CPU_COUNT(&all), "\n"));
 }
 
 TEST_F(LauncherTest, OnlyCpusThatTheLauncherMayUseAreShared) {
