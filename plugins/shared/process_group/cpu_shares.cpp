@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <fstream>
+#include <map>
+#include <utility>
 
 #include <sched.h>
 
@@ -18,6 +21,19 @@ std::vector<int> own_cpus() {
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (CPU_ISSET(static_cast<std::size_t>(cpu), &mask)) cpus.push_back(cpu);
   }
+  return ordered_by_core(std::move(cpus), "/sys/devices/system/cpu");
+}
+
+std::vector<int> ordered_by_core(std::vector<int> cpus, const std::filesystem::path& system) {
+  std::map<int, std::vector<int>> cores;  // by their first CPU
+  for (const int cpu : cpus) {
+    // "0,64" or "0-1"
+    std::ifstream file(system / text("cpu", cpu) / "topology" / "thread_siblings_list");
+    int first = 0;
+    cores[file >> first ? first : cpu].push_back(cpu);
+  }
+  cpus.clear();
+  for (const auto& [first, core] : cores) cpus.insert(cpus.end(), core.begin(), core.end());
   return cpus;
 }
 

@@ -1,13 +1,19 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <vector>
 
 namespace slackline::group {
 
-/// CPUs that this process may run on, by number: its affinity mask. Throws IoError if the system
-/// does not say.
+/// CPUs that this process may run on, its affinity mask, ordered by core. Throws IoError if the
+/// system does not say.
 [[nodiscard]] std::vector<int> own_cpus();
+
+/// Of the same CPUs, by number, those of one core (hyperthreads) beside each other. `system` is
+/// /sys/devices/system/cpu; what it does not tell is a core of its own.
+[[nodiscard]] std::vector<int> ordered_by_core(std::vector<int> cpus,
+                                               const std::filesystem::path& system);
 
 /// Cut among so many processes, each gets a contiguous share, at most one CPU larger than another.
 /// With fewer CPUs than processes, process i gets CPU i mod their number.

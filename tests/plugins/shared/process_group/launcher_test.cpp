@@ -6,6 +6,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -75,6 +76,20 @@ TEST_F(LauncherTest, EachRankRunsOnItsShareOfTheCpus) {
     EXPECT_EQ(file(text("cpus_", i)),
               text("Cpus_allowed_list:\t", cpus[static_cast<std::size_t>(i % count)], "\n"));
   }
+}
+
+TEST(CpuSharesTest, KeepHyperthreadsOfACoreTogether) {
+  const testing_support::TemporaryFolder folder;
+  const auto tell = [&](int cpu, const char* siblings) {
+    const auto topology = folder.path() / text("cpu", cpu) / "topology";
+    std::filesystem::create_directories(topology);
+    std::ofstream(topology / "thread_siblings_list") << siblings << "\n";
+  };
+  for (const int cpu : {0, 2}) tell(cpu, "0,2");
+  for (const int cpu : {1, 3}) tell(cpu, "1,3");
+  for (const int cpu : {6, 7}) tell(cpu, "6-7");
+  EXPECT_EQ(ordered_by_core({0, 1, 2, 3, 4, 6, 7}, folder.path()),
+            (std::vector<int>{0, 2, 1, 3, 4, 6, 7}));
 }
 
 TEST(CpuSharesTest, OfAQuotaEachGetsItsPart) {
