@@ -3,10 +3,12 @@
 #include <slackline/registry.h>
 #include <slackline/run.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 #include <stop_token>
 #include <thread>
 #include <utility>
@@ -21,7 +23,10 @@
 namespace slackline::app {
 namespace {
 
-/// Turns the first SIGINT or SIGTERM into a request to stop, and lets the second end the process.
+/// Turns the first SIGINT or SIGTERM into a request to stop, and lets a second end the process.
+///
+/// What comes within kSameRequest of the first is the same request once more: a job's or service's
+/// signal reaches a rank from whoever ends all of its processes, and from the launcher, too.
 ///
 /// The signals are blocked in every thread and taken by one that waits for them, so that stopping
 /// may do more than a signal handler is allowed to. Make it before any other thread.
@@ -45,11 +50,16 @@ class SignalWatch {
   [[nodiscard]] std::stop_token token() const { return source_.get_token(); }
 
  private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::seconds kSameRequest{1};
+
   void watch() {
+    std::optional<Clock::time_point> first;
     for (;;) {
       int signal = 0;
       if (sigwait(&signals_, &signal) != 0 || signal == SIGUSR1) return;
-      if (source_.stop_requested()) ::_exit(128 + signal);
+      if (!first.has_value()) first = Clock::now();
+      if (Clock::now() - *first >= kSameRequest) ::_exit(128 + signal);
       source_.request_stop();
     }
   }

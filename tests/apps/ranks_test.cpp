@@ -165,6 +165,40 @@ pid_t process_of_rank(pid_t launcher, const std::string& rank) {
   }
 }
 
+TEST_F(RanksTest, ASignalToAllProcessesAtOnceStopsTheRunAsOneDoes) {
+  EndlessRun endless("digits_multi_worker.toml", dir("job"),
+                     {"checkpoint={}", "eval.every_epochs=0", "source.shuffle_buffer=100"});
+  ASSERT_TRUE(endless.wait_for("step 20")) << endless.output();
+  const pid_t first = process_of_rank(endless.process(), "0");
+  const pid_t second = process_of_rank(endless.process(), "1");
+  // Another number than the launcher's, which passes it on: two of the same could become one.
+  for (const pid_t rank : {first, second}) ::kill(rank, SIGINT);
+  endless.signal(SIGTERM);
+  EXPECT_EQ(endless.end(), 75) << endless.output();
+  EXPECT_EQ(result("job")["status"], "interrupted");
+  EXPECT_THAT(endless.output(), HasSubstr("slackline run --resume " + dir("job").string()));
+}
+
+TEST_F(RanksTest, AProcessThatCannotStopIsEndedByALaterSignal) {
+  // It waits for the other rank, whatever it is asked.
+  ::setenv("SLACKLINE_RANK", "0", 1);
+  ::setenv("SLACKLINE_SIZE", "2", 1);
+  ::setenv("SLACKLINE_RENDEZVOUS", ("file:" + dir("meet").string()).c_str(), 1);
+  EndlessRun waiting("digits_multi_worker.toml", dir("waiting"), {});
+  for (const char* const name : {"SLACKLINE_RANK", "SLACKLINE_SIZE", "SLACKLINE_RENDEZVOUS"}) {
+    ::unsetenv(name);
+  }
+  while (!fs::exists(dir("meet"))) std::this_thread::yield();
+  for (siginfo_t ended{}; ended.si_pid == 0;) {
+    waiting.signal(SIGINT);
+    ASSERT_EQ(
+        ::waitid(P_PID, static_cast<id_t>(waiting.process()), &ended, WEXITED | WNOHANG | WNOWAIT),
+        0);
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(waiting.end(), 128 + SIGINT);
+}
+
 TEST_F(RanksTest, ARankThatIsKilledEndsTheOthersWhichNameIt) {
   for (const char* const rank : {"0", "1"}) {
     const fs::path errors = dir(std::string("errors") + rank);

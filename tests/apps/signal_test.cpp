@@ -68,6 +68,16 @@ TEST_P(SignalTest, TheStepIsEndedResultsAreWrittenAndTheExitCodeSaysSo) {
   EXPECT_EQ(json["steps"], steps) << "every trained step has its line";
 }
 
+TEST_F(ResumeTest, SignalsThatComeTogetherAreOneRequest) {
+  const fs::path dir = folder_.path() / "run";
+  EndlessRun run("digits_linear.toml", dir, {"checkpoint={}", "eval.every_epochs=0"});
+  ASSERT_TRUE(run.wait_for("step 40")) << run.output();
+  run.signal(SIGTERM);
+  run.signal(SIGINT);  // another number: two of the same could become one before they are taken
+  EXPECT_EQ(run.end(), 75) << run.output();
+  EXPECT_THAT(run.output(), testing::HasSubstr("slackline run --resume " + dir.string()));
+}
+
 TEST_F(ResumeTest, AnInterruptedRunGoesOnAsIfNothingHadBeen) {
   const fs::path stopped = folder_.path() / "stopped";
   const fs::path whole = folder_.path() / "whole";
