@@ -3,6 +3,7 @@
 #include <slackline/registry.h>
 #include <slackline/run.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -27,6 +28,8 @@ namespace {
 ///
 /// What comes within kSameRequest of the first is the same request once more: a job's or service's
 /// signal reaches a rank from whoever ends all of its processes, and from the launcher, too.
+/// SIGUSR1 only asks for a stop, however often: schedulers send it ahead of the signal that ends a
+/// job.
 ///
 /// The signals are blocked in every thread and taken by one that waits for them, so that stopping
 /// may do more than a signal handler is allowed to. Make it before any other thread.
@@ -34,14 +37,13 @@ class SignalWatch {
  public:
   SignalWatch() {
     sigemptyset(&signals_);
-    sigaddset(&signals_, SIGINT);
-    sigaddset(&signals_, SIGTERM);
-    sigaddset(&signals_, SIGUSR1);  // ends the watch itself
+    for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&signals_, signal);
     pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
     thread_ = std::thread([this] { watch(); });
   }
   ~SignalWatch() {
-    pthread_kill(thread_.native_handle(), SIGUSR1);
+    is_over_ = true;
+    pthread_kill(thread_.native_handle(), SIGUSR1);  // only wakes it
     thread_.join();
   }
   SignalWatch(const SignalWatch&) = delete;
@@ -57,15 +59,17 @@ class SignalWatch {
     std::optional<Clock::time_point> first;
     for (;;) {
       int signal = 0;
-      if (sigwait(&signals_, &signal) != 0 || signal == SIGUSR1) return;
+      if (sigwait(&signals_, &signal) != 0 || is_over_) return;
+      source_.request_stop();
+      if (signal == SIGUSR1) continue;
       if (!first.has_value()) first = Clock::now();
       if (Clock::now() - *first >= kSameRequest) ::_exit(128 + signal);
-      source_.request_stop();
     }
   }
 
   sigset_t signals_{};
   std::stop_source source_;
+  std::atomic<bool> is_over_{false};
   std::thread thread_;
 };
 

@@ -110,7 +110,8 @@ TEST_F(ResumeTest, AnInterruptedRunGoesOnAsIfNothingHadBeen) {
       << "interrupted after " << steps_before << " steps";
 }
 
-INSTANTIATE_TEST_SUITE_P(OfTheKeyboardAndOfTheSystem, SignalTest, testing::Values(SIGINT, SIGTERM));
+INSTANTIATE_TEST_SUITE_P(OfTheKeyboardTheSystemAndASchedulerAhead, SignalTest,
+                         testing::Values(SIGINT, SIGTERM, SIGUSR1));
 
 }  // namespace
 }  // namespace slackline

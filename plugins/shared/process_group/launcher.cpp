@@ -59,7 +59,7 @@ class HeldSignals {
     standard.sa_handler = SIG_DFL;
     ::sigaction(SIGCHLD, &standard, &child_action_before_);
     ::sigemptyset(&signals_);
-    for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&signals_, signal);
+    for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGUSR1}) ::sigaddset(&signals_, signal);
     ::pthread_sigmask(SIG_BLOCK, &signals_, &before_);
   }
   ~HeldSignals() {

@@ -28,8 +28,8 @@ struct LaunchEnd {
 /// core and cut into contiguous shares, so that not every rank starts workers for all of them. If
 /// usable_cpus() are fewer, SLACKLINE_CPUS says how many of its share a rank may use: which ones is
 /// the kernel's choice, as others with a quota share the same CPUs. With fewer CPUs than ranks,
-/// rank i runs on the CPU at i mod their number in that order. SIGINT, SIGTERM and SIGHUP are
-/// passed on. Should this process be killed, so are they.
+/// rank i runs on the CPU at i mod their number in that order. SIGINT, SIGTERM, SIGHUP
+/// and SIGUSR1 are passed on. Should this process be killed, so are they.
 ///
 /// Threads    one caller in the process, in which no other thread takes these signals.
 /// Errors     ConfigError if the command cannot be executed, IoError if no process can be started:

@@ -164,15 +164,19 @@ TEST_F(LauncherTest, WhoWasKilledIsNamedEvenIfAnotherThatFailedIsFoundEarlier) {
 
 TEST_F(LauncherTest, SignalsArePassedOn) {
   // Rank 0 sends its parent one; all shall get it.
-  const LaunchEnd end = run(2,
-                            "trap 'echo got > got_$SLACKLINE_RANK; exit 0' INT; "
-                            "touch ready_$SLACKLINE_RANK; "
-                            "while [ ! -e ready_0 -o ! -e ready_1 ]; do sleep 0.01; done; "
-                            "[ $SLACKLINE_RANK = 0 ] && kill -INT $PPID; "
-                            "while :; do sleep 0.01; done");
-  EXPECT_EQ(end.exit_code, 0) << end.message;
-  EXPECT_EQ(file("got_0"), "got\n");
-  EXPECT_EQ(file("got_1"), "got\n");
+  for (const std::string signal : {"INT", "USR1"}) {
+    const LaunchEnd end =
+        run(2, "signal=" + signal +
+                   "; trap 'echo got > got_${signal}_$SLACKLINE_RANK; exit 0' $signal; "
+                   "touch ready_${signal}_$SLACKLINE_RANK; "
+                   "while [ ! -e ready_${signal}_0 -o ! -e ready_${signal}_1 ]; "
+                   "do sleep 0.01; done; "
+                   "[ $SLACKLINE_RANK = 0 ] && kill -$signal $PPID; "
+                   "while :; do sleep 0.01; done");
+    EXPECT_EQ(end.exit_code, 0) << end.message;
+    EXPECT_EQ(file("got_" + signal + "_0"), "got\n");
+    EXPECT_EQ(file("got_" + signal + "_1"), "got\n");
+  }
 }
 
 TEST_F(LauncherTest, ACommandThatIsNotThereIsRefused) {
