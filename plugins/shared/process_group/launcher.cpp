@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include <fcntl.h>
 #include <sched.h>
@@ -26,9 +27,12 @@ namespace {
 
 using Time = std::chrono::steady_clock::time_point;
 
-/// A process that is killed closes its connections before it can be waited for: others may notice,
-/// fail and be found to have ended before it is.
+/// A process that is killed or fails is missed before it can be waited for: others may notice, fail
+/// and be found to have ended before it is.
 constexpr std::chrono::seconds kCauseBehindEffect{1};
+
+/// From SIGTERM until SIGKILL.
+constexpr std::chrono::seconds kToEnd{1};
 
 /// A new folder in which the ranks meet, removed with its object.
 class MeetingPlace {
@@ -59,7 +63,8 @@ class HeldSignals {
     standard.sa_handler = SIG_DFL;
     ::sigaction(SIGCHLD, &standard, &child_action_before_);
     ::sigemptyset(&signals_);
-    for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGUSR1}) ::sigaddset(&signals_, signal);
+    for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGUSR1})
+      ::sigaddset(&signals_, signal);
     ::pthread_sigmask(SIG_BLOCK, &signals_, &before_);
   }
   ~HeldSignals() {
@@ -192,6 +197,14 @@ class Children {
     }
   }
 
+  [[nodiscard]] std::vector<std::size_t> running() const {
+    std::vector<std::size_t> ranks;
+    for (std::size_t i = 0; i < processes_.size(); ++i) {
+      if (processes_[i] > 0) ranks.push_back(i);
+    }
+    return ranks;
+  }
+
   /// Those that have ended since: rank and status.
   std::vector<std::pair<std::size_t, int>> ended() {
     std::vector<std::pair<std::size_t, int>> result;
@@ -209,15 +222,85 @@ class Children {
   std::vector<pid_t> processes_;
 };
 
-LaunchEnd describe(std::size_t rank, std::int32_t size, int status) {
-  const std::string who = text("rank ", rank, " of ", size);
-  if (WIFSIGNALED(status)) {
-    const int number = WTERMSIG(status);
-    return {128 + number,
-            text(who, " was killed by signal ", number, " (", ::strsignal(number), ")")};
+/// How much the end of a rank tells of the cause, the least first.
+enum class Sign {
+  kWell,
+  kInterrupted,    ///< it was asked to stop, as the others were, which may still be saving
+  kMissesAnother,  ///< kInternal: maybe its own fault, but whoever misses a rank fails so
+  kFailed,
+  kKilled
+};
+
+Sign sign_of(int status) {
+  if (WIFSIGNALED(status)) return Sign::kKilled;
+  switch (static_cast<ExitCode>(WEXITSTATUS(status))) {
+    case ExitCode::kOk:
+      return Sign::kWell;
+    case ExitCode::kInterrupted:
+      return Sign::kInterrupted;
+    case ExitCode::kInternal:
+      return Sign::kMissesAnother;
+    default:
+      return Sign::kFailed;
   }
-  return {WEXITSTATUS(status), text(who, " failed with exit code ", WEXITSTATUS(status))};
 }
+
+/// Finds out which rank is to blame.
+class Verdict {
+ public:
+  explicit Verdict(std::int32_t size) : size_(size) {}
+
+  /// Of a rank that has ended unasked.
+  void ended(std::size_t rank, int status) {
+    const Time now = std::chrono::steady_clock::now();
+    const Sign sign = sign_of(status);
+    if (sign <= sign_) return;
+    if (!has_failed()) {
+      first_failure_ = now;
+    } else if (now - first_failure_ >= kCauseBehindEffect) {
+      return;
+    }
+    rank_ = rank;
+    status_ = status;
+    sign_ = sign;
+  }
+  /// These ranks had their time, and are about to be killed.
+  void has_to_kill(std::vector<std::size_t> ranks) {
+    if (killed_.empty()) killed_ = std::move(ranks);
+  }
+
+  [[nodiscard]] bool has_failed() const { return sign_ > Sign::kInterrupted; }
+
+  [[nodiscard]] LaunchEnd end() const {
+    if (sign_ == Sign::kWell) return {};
+    const std::string who = text("rank ", rank_, " of ", size_);
+    if (sign_ == Sign::kKilled) {
+      const int number = WTERMSIG(status_);
+      return {128 + number,
+              text(who, " was killed by signal ", number, " (", ::strsignal(number), ")")};
+    }
+    const int code = WEXITSTATUS(status_);
+    std::string message = text(who, " failed with exit code ", code);
+    if (sign_ == Sign::kMissesAnother && !killed_.empty()) {
+      message = text(killed(), " did not end and had to be killed; before, ", message);
+    }
+    return {code, message};
+  }
+
+ private:
+  [[nodiscard]] std::string killed() const {
+    std::string ranks;
+    for (const std::size_t rank : killed_) ranks += text(ranks.empty() ? "" : ", ", rank);
+    return text(killed_.size() == 1 ? "rank " : "ranks ", ranks, " of ", size_);
+  }
+
+  const std::int32_t size_;
+  std::size_t rank_ = 0;
+  int status_ = 0;
+  Sign sign_ = Sign::kWell;
+  Time first_failure_{};  ///< if has_failed()
+  std::vector<std::size_t> killed_;
+};
 
 }  // namespace
 
@@ -234,34 +317,26 @@ LaunchEnd launch(const LaunchPlan& plan) {
     ranks.add(start(plan.command, environment_of(rank, plan.processes, place.rendezvous(), budget),
                     mask_of(share), signals.before()));
   }
-  LaunchEnd end;
+  Verdict verdict(plan.processes);
   std::optional<Time> deadline;
-  Time first_failure{};
-  bool was_killed = false;  ///< the one that `end` names
   int next_signal = SIGTERM;
   while (ranks.are_there()) {
     const int signal = signals.wait(deadline);
     if (signal != 0 && signal != SIGCHLD) ranks.signal(signal);
     for (const auto& [rank, status] : ranks.ended()) {
-      if (status == 0) continue;
-      const Time now = std::chrono::steady_clock::now();
-      const bool is_cause = WIFSIGNALED(status) && !was_killed && next_signal == SIGTERM &&
-                            now - first_failure < kCauseBehindEffect;
-      if (end.exit_code != 0 && !is_cause) continue;
-      if (end.exit_code == 0) {
-        first_failure = now;
-        deadline = now + plan.deadline;
-      }
-      end = describe(rank, plan.processes, status);
-      was_killed = WIFSIGNALED(status);
+      if (next_signal == SIGTERM) verdict.ended(rank, status);
     }
-    if (deadline.has_value() && std::chrono::steady_clock::now() >= *deadline) {
-      ranks.signal(next_signal);
-      next_signal = SIGKILL;
+    if (!deadline.has_value() && verdict.has_failed()) {
       deadline = std::chrono::steady_clock::now() + plan.deadline;
     }
+    if (deadline.has_value() && std::chrono::steady_clock::now() >= *deadline) {
+      if (next_signal == SIGKILL) verdict.has_to_kill(ranks.running());
+      ranks.signal(next_signal);
+      next_signal = SIGKILL;
+      deadline = std::chrono::steady_clock::now() + kToEnd;
+    }
   }
-  return end;
+  return verdict.end();
 }
 
 }  // namespace slackline::group

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
 
@@ -22,6 +23,15 @@ namespace slackline::group {
 namespace {
 
 using std::chrono_literals::operator""ms;
+
+// Lines of a shell: one rank tells its process, and the others wait for what becomes of it. It has
+// been waited for when it is no process any more.
+const std::string kTellPid = "{ echo $$ > pid.tmp; mv pid.tmp pid; }; ";
+const std::string kUntilItIsGone =
+    "while [ ! -e pid ]; do :; done; while [ -e /proc/$(cat pid) ]; do :; done; ";
+const std::string kUntilItIsStopped =
+    "while [ ! -e pid ]; do :; done; "
+    "until grep -q '^State:.*stopped' /proc/$(cat pid)/status; do :; done; ";
 
 class LauncherTest : public testing::Test {
  protected:
@@ -153,13 +163,46 @@ TEST_F(LauncherTest, TheFirstToDieIsNamedNotThoseThatMissIt) {
 }
 
 TEST_F(LauncherTest, WhoWasKilledIsNamedEvenIfAnotherThatFailedIsFoundEarlier) {
-  // Rank 0 has been waited for when it is no process any more.
-  const LaunchEnd end = run(2,
-                            "if [ $SLACKLINE_RANK = 0 ]; then echo $$ > pid.tmp; mv pid.tmp pid; "
-                            "exit 3; fi; while [ ! -e pid ]; do :; done; "
-                            "while [ -e /proc/$(cat pid) ]; do :; done; kill -KILL $$");
+  const LaunchEnd end = run(2, "if [ $SLACKLINE_RANK = 0 ]; then " + kTellPid + "exit 3; fi; " +
+                                   kUntilItIsGone + "kill -KILL $$");
   EXPECT_EQ(end.message, "rank 1 of 2 was killed by signal 9 (Killed)");
   EXPECT_EQ(end.exit_code, 128 + SIGKILL);
+}
+
+TEST_F(LauncherTest, AReasonOfItsOwnIsNamedEvenIfAnotherThatMissesTheRankIsFoundEarlier) {
+  const LaunchEnd end = run(2, "if [ $SLACKLINE_RANK = 0 ]; then " + kTellPid + "exit 70; fi; " +
+                                   kUntilItIsGone + "exit 65");
+  EXPECT_EQ(end.message, "rank 1 of 2 failed with exit code 65");
+  EXPECT_EQ(end.exit_code, 65);
+}
+
+TEST_F(LauncherTest, WhoHadToBeKilledIsNamedIfTheOthersOnlyMissedIt) {
+  const LaunchEnd end =
+      run(3,
+          "[ $SLACKLINE_RANK = 1 ] && " + kTellPid + "[ $SLACKLINE_RANK = 1 ] && kill -STOP $$; " +
+              kUntilItIsStopped + "exit 70",
+          50ms);
+  EXPECT_THAT(end.message,
+              testing::MatchesRegex("rank 1 of 3 did not end and had to be killed; before, "
+                                    "rank [02] of 3 failed with exit code 70"));
+  EXPECT_EQ(end.exit_code, 70);
+}
+
+TEST_F(LauncherTest, WhoStoppedAsItWasAskedDoesNotHurryTheOthers) {
+  const LaunchEnd end =
+      run(2,
+          "trap 'exit 9' TERM; if [ $SLACKLINE_RANK = 1 ]; then " + kTellPid + "exit 75; fi; " +
+              kUntilItIsGone + "sleep 0.2; echo yes > saved; exit 75",
+          0ms);
+  EXPECT_EQ(end.exit_code, 75) << end.message;
+  EXPECT_EQ(file("saved"), "yes\n");
+}
+
+TEST_F(LauncherTest, AFailureOfWhatStoppedLastIsTold) {
+  const LaunchEnd end = run(2, "if [ $SLACKLINE_RANK = 1 ]; then " + kTellPid + "exit 75; fi; " +
+                                   kUntilItIsGone + "exit 74");
+  EXPECT_EQ(end.message, "rank 0 of 2 failed with exit code 74");
+  EXPECT_EQ(end.exit_code, 74);
 }
 
 TEST_F(LauncherTest, SignalsArePassedOn) {
