@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -79,6 +80,12 @@ class SystemFileOps final : public FileOps {
     const int error = errno;
     ::close(descriptor);
     if (!synced) throw IoError(text(directory.string(), ": cannot sync to disk"), error);
+  }
+
+  bool lock(int descriptor, const std::filesystem::path& path) override {
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) return true;
+    if (errno == EWOULDBLOCK) return false;
+    throw IoError(text(path.string(), ": cannot lock"), errno);
   }
 };
 

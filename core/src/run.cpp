@@ -19,6 +19,7 @@
 #include "rank_start.h"
 #include "results.h"
 #include "resume.h"
+#include "run_dir.h"
 #include "trace_json.h"
 #include "training.h"
 
@@ -26,30 +27,6 @@ namespace slackline {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Makes the directory for the results. One that has results already is not touched.
-fs::path make_run_dir(const Config& config, const RunControl& control,
-                      std::chrono::system_clock::time_point now) {
-  fs::path dir = control.dir.empty() ? fs::path(config.run.dir.value) : control.dir;
-  if (dir.empty()) {
-    const fs::path first = fs::path("runs") / (config.name() + "-" + utc_text(now));
-    dir = first;
-    for (int i = 2; fs::exists(dir); ++i) dir = first.string() + "-" + std::to_string(i);
-  }
-  if (fs::exists(dir / "result.json")) {
-    throw ConfigError("dir", text(dir.string(),
-                                  ": holds the results of a run already; give "
-                                  "another directory, or none for a new one"));
-  }
-  if (!checkpoint_files(dir).empty()) {
-    throw ConfigError("dir",
-                      text(dir.string(),
-                           ": holds checkpoints of a run already; go on with it by --resume, "
-                           "or give another directory"));
-  }
-  make_directories(control.files, dir);
-  return dir;
-}
 
 double unix_seconds(std::chrono::system_clock::time_point time) {
   return std::chrono::duration<double>(time.time_since_epoch()).count();
@@ -68,12 +45,17 @@ std::ostream& nowhere() {
   return stream;
 }
 
-/// What rank 0 has on disk: finds or makes it.
+/// What rank 0 has on disk: finds or makes it, and locks it.
 RankStart begin_or_resume(const Config& config, RunControl& control, Assembly& parts,
-                          TensorStore& store, std::chrono::system_clock::time_point now) {
+                          TensorStore& store, std::chrono::system_clock::time_point now,
+                          std::optional<DirectoryLock>& lock) {
   RankStart start;
   if (control.resume) {
     start.dir = control.dir;
+    // What is no run's directory is not touched: resume() refuses it.
+    if (!checkpoint_files(start.dir).empty()) {
+      lock.emplace(control.files, start.dir, parts.notes());
+    }
     start.state = resume(config, control, parts, store);
     return start;
   }
@@ -82,6 +64,8 @@ RankStart begin_or_resume(const Config& config, RunControl& control, Assembly& p
   }
   try {
     start.dir = make_run_dir(config, control, now);
+    lock.emplace(control.files, start.dir, parts.notes());
+    require_no_results(start.dir);
   } catch (const ConfigError& error) {
     if (control.dir.empty()) throw config.locate("run", error);
     throw;
@@ -120,8 +104,9 @@ RunOutcome run_rank(const Config& config, RunControl& control, Assembly& parts,
   const TimeOfDay time_of_day(whole.started);
   const bool is_first = parts.rank() == 0;
   TensorStore& store = parts.strategy->state();
+  std::optional<DirectoryLock> lock;  // until the results are written
   RankStart start;
-  if (is_first) start = begin_or_resume(config, control, parts, store, whole.started);
+  if (is_first) start = begin_or_resume(config, control, parts, store, whole.started, lock);
   RunOutcome outcome;
   outcome.rank = parts.rank();
   fs::path dir = start.dir;

@@ -6,9 +6,12 @@
 #include <slackline/run.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iomanip>
 #include <iterator>
 #include <map>
@@ -16,6 +19,7 @@
 #include <sstream>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -23,6 +27,7 @@
 #include <nlohmann/json.hpp>
 
 #include "file_ops_models.h"
+#include "run_dir.h"
 #include "span_recorder.h"
 #include "temporary_folder.h"
 #include "test_host.h"
@@ -686,29 +691,31 @@ TEST_F(RunTest, TheTopFiveAreInStepsEvaluationsAndOnTheScreen) {
   EXPECT_THAT(screen_.str(), HasSubstr(said.str()));
 }
 
-/// Asks for a stop as soon as these words are written.
-class StopsAtWords final : public std::stringbuf {
+/// Does something once these words are written.
+class ActsAtWords final : public std::stringbuf {
  public:
-  StopsAtWords(std::string words, std::stop_source stop)
-      : words_(std::move(words)), stop_(std::move(stop)) {}
+  ActsAtWords(std::string words, std::function<void()> action)
+      : words_(std::move(words)), action_(std::move(action)) {}
 
  protected:
   std::streamsize xsputn(const char* text, std::streamsize size) override {
     const std::streamsize written = std::stringbuf::xsputn(text, size);
-    if (str().find(words_) != std::string::npos) stop_.request_stop();
+    if (str().find(words_) == std::string::npos) return written;
+    if (const auto action = std::exchange(action_, {})) action();
     return written;
   }
 
  private:
   std::string words_;
-  std::stop_source stop_;
+  std::function<void()> action_;
 };
 
 TEST_F(RunTest, AnEvaluationThatWasCutShortIsDoneAgainByTheContinuation) {
   const auto set = three_epochs() + std::vector<std::string>{"run.epochs=2", "run.log_steps=1"};
   run_toml(std::string(kDigits) + kHeldOut, set, "whole");
   ASSERT_EQ(result("whole")["evaluations"].size(), 2u);
-  StopsAtWords words("step 25", stop_);  // the last of its epoch: its evaluation is next
+  // The last of its epoch: its evaluation is next.
+  ActsAtWords words("step 25", [this] { stop_.request_stop(); });
   screen_.std::ios::rdbuf(&words);
   EXPECT_EQ(run_toml(std::string(kDigits) + kHeldOut, set, "parts").exit_code,
             ExitCode::kInterrupted);
@@ -989,6 +996,63 @@ TEST_F(RunTest, TooFewRecordsForOneBatchAreAnErrorNotAnEmptyRun) {
 TEST_F(RunTest, ResultsAreNeverOverwritten) {
   static_cast<void>(run_toml(kDigits));
   EXPECT_THAT(error_of<ConfigError>(kDigits), HasSubstr("holds the results of a run already"));
+}
+
+TEST_F(RunTest, ADirectoryInWhichARunIsAtWorkIsNotEntered) {
+  std::string begun, resumed;
+  ActsAtWords words("step 5", [&] {
+    begun = error_of<ConfigError>(kDigits);
+    resumed = error_of_resume<ConfigError>("run");
+  });
+  screen_.std::ios::rdbuf(&words);
+  run_toml(kDigits, {"checkpoint.every_steps=2"});
+  screen_.std::ios::rdbuf(screen_.rdbuf());
+  const std::string reason = (dir_ / "run").string() + ": a run is at work there";
+  EXPECT_THAT(begun, HasSubstr(reason));
+  EXPECT_THAT(resumed, HasSubstr(reason));
+  EXPECT_EQ(steps().size(), 12u);
+  EXPECT_NO_THROW(resume("run")) << "once it has ended";
+}
+
+TEST_F(RunTest, AFileSystemWithoutLocksIsWarnedOf) {
+  testing_support::FailingFileOps ops;
+  files_ = &ops;
+  ops.fail_first("lock", ENOLCK);
+  run_toml(kDigits);
+  EXPECT_THAT(result()["warnings"].dump(), HasSubstr("nothing keeps another run out"));
+  ops.fail_first("lock", EIO);
+  EXPECT_THAT(error_of<IoError>(kDigits), HasSubstr(".lock: lock was made to fail"));
+}
+
+/// Somebody else makes the first directory for results just before.
+class FasterElsewhere final : public testing_support::FailingFileOps {
+ public:
+  bool make_directory(const fs::path& directory) override {
+    if (directory.has_parent_path() && !std::exchange(was_faster_, true)) {
+      fs::create_directory(directory);
+    }
+    return FailingFileOps::make_directory(directory);
+  }
+
+ private:
+  bool was_faster_ = false;
+};
+
+TEST_F(RunTest, RunsThatBeginInTheSameSecondHaveADirectoryEach) {
+  const fs::path before = fs::current_path();
+  fs::current_path(dir_);
+  const fs::path file = dir_ / "twins.toml";
+  std::ofstream(file) << kDigits;
+  const Config config = Config::load({file, {}}, registry());
+  FasterElsewhere ops;
+  const RunControl control{.out = screen_, .stop = {}, .dir = {}, .files = ops};
+  const std::chrono::system_clock::time_point now{};
+  fs::create_directory("runs");
+  const fs::path second = make_run_dir(config, control, now);
+  const fs::path third = make_run_dir(config, control, now);
+  fs::current_path(before);
+  EXPECT_EQ(second, "runs/twins-1970-01-01T00:00:00Z-2");
+  EXPECT_EQ(third, "runs/twins-1970-01-01T00:00:00Z-3");
 }
 
 TEST_F(RunTest, AListOfTransformsThatCannotWorkIsAConfigurationError) {

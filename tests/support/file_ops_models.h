@@ -86,6 +86,10 @@ class FailingFileOps : public FileOps {
     step("sync_directory", directory);
     real_.sync_directory(directory);
   }
+  bool lock(int descriptor, const std::filesystem::path& path) override {
+    step("lock", path);
+    return real_.lock(descriptor, path);
+  }
 
  private:
   [[nodiscard]] bool is_next(const std::string& name) const {
@@ -188,6 +192,7 @@ class PowerLossDisk final : public FileOps {
   void sync_directory(const std::filesystem::path& directory) override {
     journal_.push_back({.kind = Kind::kSyncDirectory, .path = directory.string()});
   }
+  bool lock(int /*file*/, const std::filesystem::path& /*path*/) override { return true; }
 
  private:
   enum class Kind {

@@ -36,6 +36,9 @@ class SLACKLINE_API FileOps {
   /// Makes a directory, whose parent is there; false if it was there already.
   virtual bool make_directory(const std::filesystem::path& directory) = 0;
   virtual void sync_directory(const std::filesystem::path& directory) = 0;
+  /// Locks an open file until it is closed, at the latest by the end of the process; false if it is
+  /// locked already through another descriptor, of whatever process. Does not wait.
+  [[nodiscard]] virtual bool lock(int descriptor, const std::filesystem::path& path) = 0;
 };
 
 /// The operating system's.

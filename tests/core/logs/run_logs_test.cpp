@@ -207,8 +207,8 @@ TEST_F(RunLogsTest, WithoutTheTableNoFileIsThere) {
   for (const auto& entry : fs::directory_iterator(dir_ / "run")) {
     names.push_back(entry.path().filename().string());
   }
-  EXPECT_THAT(names, testing::UnorderedElementsAre("resolved.toml", "steps.jsonl", "result.json",
-                                                   "checkpoints"));
+  EXPECT_THAT(names, testing::UnorderedElementsAre(".lock", "resolved.toml", "steps.jsonl",
+                                                   "result.json", "checkpoints"));
 }
 
 TEST_F(RunLogsTest, TheBenchmarkRunHasUpstreamsFields) {
