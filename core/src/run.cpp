@@ -186,13 +186,15 @@ RunOutcome run_rank(const Config& config, RunControl& control, Assembly& parts,
   if (measured.status == "interrupted") {
     outcome.exit_code = ExitCode::kInterrupted;
   }
+  measured.digest = state.digest;
+  // First, and the large file behind it: should this process be killed, because another rank has
+  // ended, say, the results are there.
+  write_result();
   if (config.run.trace_steps > 0) {
     parts.trace().close();
     write_atomically(control.files, outcome.dir / "trace.json",
                      trace_json(parts.trace().snapshot(), trace_title(config, parts)));
   }
-  measured.digest = state.digest;
-  write_result();
   progress.line(
       summary_text(measured, account, parts.notes(), (outcome.dir / "result.json").string()));
   outcome.steps = state.steps;

@@ -904,6 +904,22 @@ TEST_F(RunTest, AProfilerIsToldOfEveryStage) {
                                             "input wait", "submit", "device wait", "checkpoint"));
 }
 
+/// A disk that is full once the timeline is to be written.
+class NoRoomForATimeline final : public testing_support::FailingFileOps {
+ public:
+  int open(const fs::path& path, Open how) override {
+    if (path.filename().string().starts_with("trace.json")) fail_at(0, ENOSPC, Then::kRecovers);
+    return FailingFileOps::open(path, how);
+  }
+};
+
+TEST_F(RunTest, ResultsAreThereBeforeTheTimelineIsWritten) {
+  NoRoomForATimeline ops;
+  files_ = &ops;
+  EXPECT_THAT(error_of<IoError>(kDigits, {"run.trace_steps=5"}), HasSubstr("trace.json"));
+  EXPECT_EQ(result()["status"], "complete");
+}
+
 TEST_F(RunTest, ABatchThatTheDevicesCannotShareIsAConfigurationError) {
   EXPECT_THAT(
       error_of<ConfigError>(kDigits, {"strategy={plugin='mirrored_cpu',replicas=3}"}),
