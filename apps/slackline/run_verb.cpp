@@ -87,7 +87,7 @@ RankPlan plan_ranks(const Config& config) {
 }
 
 /// Starts this program once for each rank, and waits for all of them. The exit code is that of the
-/// first that failed.
+/// rank to blame.
 ExitCode start_ranks(std::vector<std::string> command, std::int32_t processes) {
   command.front() = std::filesystem::read_symlink("/proc/self/exe");
   const group::LaunchEnd end =
