@@ -1,7 +1,6 @@
 #include "common_steps.h"
 
 #include <slackline/live_span.h>
-#include <slackline/stopwatch.h>
 
 #include <algorithm>
 #include <span>
@@ -13,6 +12,7 @@ namespace slackline {
 struct CommonSteps::Offer {
   DataPosition end;  ///< behind the step
   std::uint64_t order = 0, pixels = 0, items = 0;
+  std::int64_t input_wait_ns = 0;  ///< for what it has
   std::uint32_t epoch = 0;
   std::int32_t samples = 0;
   std::uint32_t has_step = 0;
@@ -22,11 +22,12 @@ struct CommonSteps::Offer {
 };
 
 CommonSteps::CommonSteps(InputChain& chain, std::int32_t device_count, Ranks* ranks, EndRules rules,
-                         std::vector<DataPosition> begins)
+                         std::vector<DataPosition> begins, const Clock& clock)
     : chain_(chain),
       device_count_(device_count),
       ranks_(ranks),
       rules_(rules),
+      clock_(clock),
       ends_(std::move(begins)),
       offers_(ends_.size()) {}
 
@@ -35,7 +36,7 @@ CommonSteps::~CommonSteps() { chain_.give_back(held_); }
 NextStep CommonSteps::next(StepBatches& step, CommonStep& common, const std::stop_token& stop,
                            bool wants_save) {
   for (;;) {
-    fetch();
+    const std::chrono::nanoseconds input_wait = fetch();
     Offer mine{.end = {}, .epoch = 0, .samples = 0};
     if (!held_.lent.empty()) {
       const BatchDigest digest = held_.digest();
@@ -47,9 +48,12 @@ NextStep CommonSteps::next(StepBatches& step, CommonStep& common, const std::sto
               .samples = held_.samples(),
               .has_step = 1};
     }
+    mine.input_wait_ns = input_wait.count();
     mine.wants_stop = stop.stop_requested() ? 1 : 0;
     mine.wants_save = wants_save ? 1 : 0;
     gather(mine);
+    longest_input_wait_ += std::chrono::nanoseconds(
+        std::ranges::max_element(offers_, {}, &Offer::input_wait_ns)->input_wait_ns);
 
     if (std::ranges::any_of(offers_, &Offer::wants_stop)) return NextStep::kStopped;
     const bool all_have = std::ranges::all_of(offers_, &Offer::has_step);
@@ -76,10 +80,13 @@ NextStep CommonSteps::next(StepBatches& step, CommonStep& common, const std::sto
   }
 }
 
-void CommonSteps::fetch() {
-  if (!held_.lent.empty() || has_ended_) return;
+/// Returns how long it waited.
+std::chrono::nanoseconds CommonSteps::fetch() {
+  if (!held_.lent.empty() || has_ended_) return {};
   const LiveSpan span("input wait");
+  const Clock::Time begin = clock_.now();
   has_ended_ = !chain_.next(held_);
+  return clock_.now() - begin;
 }
 
 void CommonSteps::gather(const Offer& mine) {
@@ -87,12 +94,12 @@ void CommonSteps::gather(const Offer& mine) {
     offers_.front() = mine;
     return;
   }
-  static_assert(sizeof(Offer) == sizeof(DataPosition) + 3 * 8 + 6 * 4);
+  static_assert(sizeof(Offer) == sizeof(DataPosition) + 4 * 8 + 6 * 4);
   const LiveSpan span("rank wait");
-  Stopwatch watch;
+  const Clock::Time begin = clock_.now();
   ranks_->all_gather(std::as_bytes(std::span(&mine, 1)),
                      std::as_writable_bytes(std::span(offers_)));
-  waited_ += watch.lap();
+  waited_ += clock_.now() - begin;
 }
 
 /// With drop_remainder, of the rank that is ahead: to where the others leave out what they have.

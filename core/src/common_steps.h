@@ -3,6 +3,7 @@
 // The steps of a run of one or several processes: all of them take each step, or none does.
 
 #include <slackline/batch.h>
+#include <slackline/clock.h>
 #include <slackline/ranks.h>
 
 #include <chrono>
@@ -53,8 +54,9 @@ struct EndRules {
 class CommonSteps {
  public:
   /// `ranks` is null for a process that is alone. `begins` is where the data of each rank begin.
+  /// `clock` measures the waits.
   CommonSteps(InputChain& chain, std::int32_t device_count, Ranks* ranks, EndRules rules,
-              std::vector<DataPosition> begins);
+              std::vector<DataPosition> begins, const Clock& clock);
   ~CommonSteps();
   CommonSteps(const CommonSteps&) = delete;
   CommonSteps& operator=(const CommonSteps&) = delete;
@@ -66,13 +68,15 @@ class CommonSteps {
 
   /// In next(), for other ranks.
   [[nodiscard]] std::chrono::nanoseconds waited() const { return waited_; }
+  /// In next(), each time of the rank that waited longest for its own input: all wait for that one.
+  [[nodiscard]] std::chrono::nanoseconds longest_input_wait() const { return longest_input_wait_; }
   /// Samples of this rank that were left out, as another had no more.
   [[nodiscard]] std::uint64_t left_out() const { return left_out_; }
 
  private:
   struct Offer;
 
-  void fetch();
+  [[nodiscard]] std::chrono::nanoseconds fetch();
   void gather(const Offer& mine);
   [[nodiscard]] std::uint32_t epoch_of_step() const;
   [[nodiscard]] bool takes_part(const Offer& offer, std::uint32_t epoch) const;
@@ -83,12 +87,14 @@ class CommonSteps {
   const std::int32_t device_count_;
   Ranks* const ranks_;
   const EndRules rules_;
+  const Clock& clock_;
   StepBatches held_;  ///< fetched, and not yet taken by all
   bool has_ended_ = false;
   std::uint32_t epoch_ = 0;  ///< of the step before
   std::vector<DataPosition> ends_;
   std::vector<Offer> offers_;  ///< of all ranks
   std::chrono::nanoseconds waited_{};
+  std::chrono::nanoseconds longest_input_wait_{};
   std::uint64_t left_out_ = 0;
 };
 

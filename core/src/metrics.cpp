@@ -42,13 +42,14 @@ Throughput throughput_of(std::span<const StepTimes> steps, std::span<const std::
     out.submit_s += seconds(steps[i].submit);
     out.device_wait_s += seconds(steps[i].device_wait);
     out.rank_wait_s += seconds(steps[i].rank_wait);
+    out.longest_input_wait_s += seconds(steps[i].longest_input_wait);
     step_ms.push_back(step_s * 1e3);
     step_rates.push_back(ratio(samples[i], step_s));
   }
   const auto trained = static_cast<double>(out.samples);
   out.images_per_s = ratio(trained, out.wall_s);
-  out.headspace_images_per_s = ratio(trained, out.wall_s - out.input_wait_s);
-  out.input_bound_percent = 100 * ratio(out.input_wait_s, out.wall_s);
+  out.headspace_images_per_s = ratio(trained, out.wall_s - out.longest_input_wait_s);
+  out.input_bound_percent = 100 * ratio(out.longest_input_wait_s, out.wall_s);
   out.step_ms = distribution_of(std::move(step_ms));
   out.step_images_per_s = distribution_of(std::move(step_rates));
   return out;

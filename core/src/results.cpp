@@ -213,6 +213,7 @@ std::string result_json(const Config& config, const Notes& notes, const BadSampl
   if (!measured.ranks.empty()) {
     json["rank"] = measured.rank;
     json["throughput"]["rank_wait_s"] = measured.throughput.rank_wait_s;
+    json["throughput"]["longest_input_wait_s"] = measured.throughput.longest_input_wait_s;
     for (const RankSummary& rank : measured.ranks) json["ranks"].push_back(json_of(rank));
   }
   if (measured.resumed_at_step > 0) json["resumed_at_step"] = measured.resumed_at_step;

@@ -160,7 +160,7 @@ void Training::run_steps(InputChain& chain, StepsInFlight& in_flight) {
   CommonSteps steps(chain, parts_.strategy->device_count(), parts_.ranks,
                     {.drop_remainder = config_.input.drop_remainder,
                      .batches_span_epochs = config_.input.batches_span_epochs},
-                    begins());
+                    begins(), steady_clock());
   const auto steps_wanted = static_cast<std::uint64_t>(config_.run.steps);
   StepBatches step;
   CommonStep common;
@@ -180,6 +180,12 @@ void Training::run_steps(InputChain& chain, StepsInFlight& in_flight) {
     times.rank_wait = steps.waited() - std::exchange(rank_wait_before_, steps.waited());
     times.device_wait = times.rank_wait;
     times.input_wait = watch_.lap() - times.rank_wait;
+    const std::chrono::nanoseconds told =
+        steps.longest_input_wait() -
+        std::exchange(longest_input_wait_before_, steps.longest_input_wait());
+    // Whoever is late for other reasons did not lose all the time for which another had no input.
+    times.longest_input_wait =
+        std::clamp(told, times.input_wait, times.input_wait + times.rank_wait);
     if (next != NextStep::kStep) {
       add_wait_without_step(times);
       stopped_ = next == NextStep::kStopped;
@@ -224,6 +230,7 @@ void Training::add_wait_without_step(const StepTimes& times) {
   times_.back().input_wait += times.input_wait;
   times_.back().device_wait += times.device_wait;
   times_.back().rank_wait += times.rank_wait;
+  times_.back().longest_input_wait += times.longest_input_wait;
 }
 
 /// Where the data of each rank go on.
@@ -430,7 +437,8 @@ void Training::evaluate(std::uint32_t epochs_trained) {
     or_tell_ranks([&] {
       CommonSteps steps(chain, parts_.strategy->device_count(), parts_.ranks,
                         {.drop_remainder = false, .batches_span_epochs = false},
-                        std::vector<DataPosition>(static_cast<std::size_t>(parts_.rank_count())));
+                        std::vector<DataPosition>(static_cast<std::size_t>(parts_.rank_count())),
+                        steady_clock());
       StepBatches step;
       CommonStep common;
       NextStep next{};

@@ -118,9 +118,10 @@ class Training {
   std::optional<std::uint64_t> saved_steps_;  ///< of the newest checkpoint of this process
   Stopwatch::Clock::time_point saved_at_ = start_;
   InputTimes input_left_out_;  ///< of the workers, in the warm-up and during evaluations
-  std::chrono::nanoseconds upload_left_out_{};   ///< of the uploaders, likewise
-  std::chrono::nanoseconds rank_wait_before_{};  ///< for other ranks, in all steps so far
-  bool stopped_ = false;                         ///< as the ranks agreed
+  std::chrono::nanoseconds upload_left_out_{};            ///< of the uploaders, likewise
+  std::chrono::nanoseconds rank_wait_before_{};           ///< for other ranks, in all steps so far
+  std::chrono::nanoseconds longest_input_wait_before_{};  ///< likewise
+  bool stopped_ = false;                                  ///< as the ranks agreed
   double cpu_left_out_s_ = 0;  ///< of the process, before, in the warm-up and during evaluations
 };
 

@@ -35,15 +35,11 @@ Stage busiest_stage(const RunMeasurements& measured) {
   return busiest;
 }
 
-/// How long the run waited for input: for that of the rank which waited longest.
-struct InputWait {
-  std::int32_t rank = 0;
-  double s = 0;
-};
-InputWait input_wait(const RunMeasurements& measured) {
+/// Which of several ranks waited longest for its own input, over all steps: the others waited for
+/// it most.
+std::int32_t slowest_rank(const RunMeasurements& measured) {
   const auto slowest = std::ranges::max_element(measured.ranks, {}, &RankSummary::input_wait_s);
-  if (slowest == measured.ranks.end()) return {measured.rank, measured.throughput.input_wait_s};
-  return {static_cast<std::int32_t>(slowest - measured.ranks.begin()), slowest->input_wait_s};
+  return static_cast<std::int32_t>(slowest - measured.ranks.begin());
 }
 
 }  // namespace
@@ -56,8 +52,7 @@ Verdict verdict_of(const RunMeasurements& measured) {
                    std::to_string(measured.warmup_steps) + " steps";
     return verdict;
   }
-  const InputWait wait = input_wait(measured);
-  const double wait_percent = 100 * wait.s / throughput.wall_s;
+  const double wait_percent = throughput.input_bound_percent;
   verdict.is_input_bound = wait_percent > kInputBoundPercent;
 
   const InputTimes& input = measured.input;
@@ -73,18 +68,23 @@ Verdict verdict_of(const RunMeasurements& measured) {
     return verdict;
   }
 
-  const double headspace =
-      static_cast<double>(throughput.samples) / std::max(throughput.wall_s - wait.s, 1e-9);
   verdict.text = "input-bound: for " + fixed(wait_percent, 0) +
                  " % of the measured time the device waited for input; without that wait it would "
                  "train " +
-                 rate(headspace) + " instead of " + rate(throughput.images_per_s) + ". ";
-  if (wait.rank != measured.rank) {
-    const std::string rank = "rank " + std::to_string(wait.rank);
-    verdict.limiting_stage = rank;
-    verdict.text += "That was " + rank + ", for which the others waited: rank-" +
-                    std::to_string(wait.rank) + "/result.json has its stages";
-    return verdict;
+                 rate(throughput.headspace_images_per_s) + " instead of " +
+                 rate(throughput.images_per_s) + ". ";
+  if (!measured.ranks.empty()) {
+    const std::int32_t slowest = slowest_rank(measured);
+    const std::string rank = "rank " + std::to_string(slowest);
+    const double own_s = measured.ranks[static_cast<std::size_t>(slowest)].input_wait_s;
+    verdict.text += "Of the ranks, " + rank + " waited longest for its own input, for " +
+                    fixed(100 * own_s / throughput.wall_s, 0) + " %";
+    if (slowest != measured.rank) {
+      verdict.limiting_stage = rank;
+      verdict.text += ": rank-" + std::to_string(slowest) + "/result.json has its stages";
+      return verdict;
+    }
+    verdict.text += ". ";
   }
   if (input.samples == 0) {
     verdict.limiting_stage = "delivery";
@@ -127,9 +127,10 @@ std::string summary_text(const RunMeasurements& measured, const BadSampleAccount
         << "throughput  " << rate(throughput.images_per_s) << "; step " << fixed(ms.median, 2)
         << " ms (p10 " << fixed(ms.p10, 2) << ", p90 " << fixed(ms.p90, 2) << ", p99 "
         << fixed(ms.p99, 2) << ")\n"
-        << "time        input wait " << fixed(throughput.input_bound_percent, 1) << " %, submit "
-        << fixed(100 * throughput.submit_s / throughput.wall_s, 1) << " %, device wait "
-        << fixed(100 * throughput.device_wait_s / throughput.wall_s, 1) << " %"
+        << "time        input wait " << fixed(100 * throughput.input_wait_s / throughput.wall_s, 1)
+        << " %, submit " << fixed(100 * throughput.submit_s / throughput.wall_s, 1)
+        << " %, device wait " << fixed(100 * throughput.device_wait_s / throughput.wall_s, 1)
+        << " %"
         << (measured.ranks.empty()
                 ? ""
                 : ", of which " + fixed(100 * throughput.rank_wait_s / throughput.wall_s, 1) +

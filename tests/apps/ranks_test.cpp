@@ -97,6 +97,14 @@ TEST_F(RanksTest, TheProgramStartsEachRankAndTheFirstTellsWhatAllDid) {
   EXPECT_EQ(all["evaluations"][1]["images"], 1000) << "each held-out sample once";
   EXPECT_GT(all["evaluations"][1]["accuracy"], 0.8);
 
+  const Json& times = all["throughput"];
+  const auto longest_input_wait_s = times["longest_input_wait_s"].get<double>();
+  EXPECT_GE(longest_input_wait_s, times["input_wait_s"]) << "that of this rank is one of them";
+  EXPECT_LE(longest_input_wait_s,
+            1e-9 + times["input_wait_s"].get<double>() + times["rank_wait_s"].get<double>());
+  EXPECT_DOUBLE_EQ(times["input_bound_percent"],
+                   100 * longest_input_wait_s / times["wall_s"].get<double>());
+
   const Json second = result("two/rank-1");
   EXPECT_EQ(second["rank"], 1);
   EXPECT_EQ(second["last_epoch"], all["last_epoch"]) << "sums are the same at every rank";

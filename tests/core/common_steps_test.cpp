@@ -3,23 +3,29 @@
 #include "common_steps.h"
 
 #include <slackline/bad_samples.h>
+#include <slackline/simulated_clock.h>
 
+#include <chrono>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "chain_parts.h"
+#include "streams/pass_through_stream.h"
 #include "thread_ranks.h"
 
 namespace slackline {
 namespace {
 
+using namespace std::chrono_literals;
 using testing::Each;
 using testing::ElementsAre;
 using Steps = std::vector<std::string>;
@@ -41,6 +47,40 @@ class ShardSource final : public Source {
   std::uint64_t count_, first_, next_ = 0;
 };
 
+using Waits = std::vector<std::chrono::milliseconds>;
+
+/// Takes as long for each batch as is written, and no time for those behind.
+class LateStream final : public BatchStream {
+ public:
+  LateStream(BatchStream& upstream, SimulatedClock& clock, Waits waits)
+      : upstream_(upstream), clock_(clock), waits_(std::move(waits)) {}
+  const Batch* next() override {
+    if (next_ < waits_.size()) clock_.sleep(waits_[next_++]);
+    return upstream_.next();
+  }
+  void give_back(const Batch* batch) noexcept override { upstream_.give_back(batch); }
+  void cancel() noexcept override { upstream_.cancel(); }
+
+ private:
+  BatchStream& upstream_;
+  SimulatedClock& clock_;
+  const Waits waits_;
+  std::size_t next_ = 0;
+};
+
+class LatePrefetcher final : public Prefetcher {
+ public:
+  LatePrefetcher(SimulatedClock& clock, Waits waits) : clock_(clock), waits_(std::move(waits)) {}
+  std::unique_ptr<BatchStream> wrap(BatchStream& upstream, const StreamEnd& end) override {
+    if (end.is_host()) return std::make_unique<PassThroughStream>(upstream);
+    return std::make_unique<LateStream>(upstream, clock_, waits_);
+  }
+
+ private:
+  SimulatedClock& clock_;
+  const Waits waits_;
+};
+
 class CommonStepsTest : public testing::Test {
  protected:
   /// What one rank saw.
@@ -51,6 +91,7 @@ class CommonStepsTest : public testing::Test {
     Steps ends;  ///< "1:2": epoch and records, of each rank behind the last step
     BatchDigest digest;
     std::vector<bool> saves;
+    Waits waits;  ///< the longest of all ranks, in each step and before the end
     std::string error;
   };
 
@@ -77,7 +118,8 @@ class CommonStepsTest : public testing::Test {
                 Seen& seen) {
     ShardSource source(shards[rank], 10 * rank);
     SilentStrategy strategy(1);
-    PassingPrefetcher prefetcher;
+    SimulatedClock clock(1);  // no other thread takes part
+    LatePrefetcher prefetcher(clock, waits_[rank]);
     BadSampleAccount account{BadSamplePolicy::kFail, 0};
     NumberLabel label;
     BatchReaderPlan plan;
@@ -91,14 +133,17 @@ class CommonStepsTest : public testing::Test {
     plan.drop_remainder = rules_.drop_remainder;
     plan.batches_span_epochs = rules_.batches_span_epochs;
     InputChain chain(plan, account, prefetcher, strategy, steady_clock(), {});
-    CommonSteps steps(chain, 1, ranks, rules_, std::vector<DataPosition>(shards.size()));
+    CommonSteps steps(chain, 1, ranks, rules_, std::vector<DataPosition>(shards.size()), clock);
     std::stop_source stop;
     const std::stop_callback on_stop(stop.get_token(), [&chain] { chain.cancel(); });
     StepBatches step;
     CommonStep common;
+    std::chrono::nanoseconds waited{};
     for (;;) {
       if (rank == stopped_rank_ && seen.steps.size() == 1) stop.request_stop();
       seen.end = steps.next(step, common, stop.get_token(), seen.steps.size() == save_at_[rank]);
+      seen.waits.push_back(std::chrono::duration_cast<std::chrono::milliseconds>(
+          steps.longest_input_wait() - std::exchange(waited, steps.longest_input_wait())));
       if (seen.end != NextStep::kStep) break;
       std::string text =
           "e" + std::to_string(common.epoch) + " n" + std::to_string(common.samples) + ":";
@@ -123,6 +168,7 @@ class CommonStepsTest : public testing::Test {
   EndRules rules_{.drop_remainder = true, .batches_span_epochs = false};
   std::size_t bad_rank_ = kNone, stopped_rank_ = kNone;
   std::vector<std::size_t> save_at_ = {kNone, kNone, kNone};
+  std::vector<Waits> waits_{3};  ///< of each rank, for its batches
 };
 
 TEST_F(CommonStepsTest, EqualShardsAreReadSideBySide) {
@@ -210,6 +256,23 @@ TEST_F(CommonStepsTest, OnlyTheFirstRankSaysWhenToSave) {
   save_at_ = {1, 0};
   for (const Seen& seen : run({6, 6})) {
     EXPECT_THAT(seen.saves, ElementsAre(false, true, false, false, false, false));
+  }
+}
+
+TEST_F(CommonStepsTest, EveryStepWaitsForTheRankThatIsLateInIt) {
+  waits_ = {{0ms, 40ms, 0ms, 5ms}, {30ms, 0ms, 0ms, 7ms}};
+  for (const Seen& seen : run({4, 4})) {
+    EXPECT_THAT(seen.waits, ElementsAre(30ms, 40ms, 0ms, 7ms, 0ms));
+  }
+  Seen alone;
+  run_rank(0, {4}, nullptr, alone);
+  EXPECT_THAT(alone.waits, ElementsAre(0ms, 40ms, 0ms, 5ms, 0ms));
+}
+
+TEST_F(CommonStepsTest, AWaitForWhatIsLeftOutIsOneBeforeTheNextStep) {
+  waits_ = {{0ms, 10ms, 20ms}, {0ms, 15ms}};
+  for (const Seen& seen : run({4, 2})) {
+    EXPECT_THAT(seen.waits, ElementsAre(0ms, 15ms + 20ms, 0ms));
   }
 }
 

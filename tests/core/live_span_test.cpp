@@ -67,7 +67,7 @@ class LiveSpanStepsTest : public testing::Test {
   /// Two good steps, and the one that is damaged.
   void run_steps(Ranks* ranks = nullptr) {
     InputChain chain(plan_, account_, prefetcher_, strategy_, steady_clock(), {});
-    CommonSteps steps(chain, 1, ranks, {}, {{}});
+    CommonSteps steps(chain, 1, ranks, {}, {{}}, steady_clock());
     StepBatches step;
     CommonStep common;
     for (int i = 0; i < 2; ++i) {

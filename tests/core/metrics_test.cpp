@@ -23,7 +23,9 @@ TEST(DistributionTest, PercentilesInterpolateBetweenNeighbours) {
 }
 
 TEST(ThroughputTest, LapsTileTheWallTime) {
-  const std::vector<StepTimes> steps = {{10ms, 1ms, 9ms}, {30ms, 1ms, 9ms}};
+  const std::vector<StepTimes> steps = {
+      {.input_wait = 10ms, .submit = 1ms, .device_wait = 9ms, .longest_input_wait = 10ms},
+      {.input_wait = 30ms, .submit = 1ms, .device_wait = 9ms, .longest_input_wait = 30ms}};
   const std::vector<std::int32_t> samples = {8, 8};
   const Throughput t = throughput_of(steps, samples);
   EXPECT_DOUBLE_EQ(t.wall_s, 0.060);
@@ -32,6 +34,18 @@ TEST(ThroughputTest, LapsTileTheWallTime) {
   EXPECT_DOUBLE_EQ(t.headspace_images_per_s, 16 / 0.020);
   EXPECT_DOUBLE_EQ(t.input_bound_percent, 100 * 40.0 / 60.0);
   EXPECT_DOUBLE_EQ(t.step_ms.median, 30);
+}
+
+TEST(ThroughputTest, InputBoundIsTheTimeInWhichAnyRankWaited) {
+  const std::vector<StepTimes> steps = {
+      {.input_wait = 4ms, .device_wait = 6ms, .longest_input_wait = 4ms},
+      {.device_wait = 10ms, .rank_wait = 5ms, .longest_input_wait = 5ms}};
+  const std::vector<std::int32_t> samples = {8, 8};
+  const Throughput t = throughput_of(steps, samples);
+  EXPECT_DOUBLE_EQ(t.input_wait_s, 0.004);
+  EXPECT_DOUBLE_EQ(t.longest_input_wait_s, 0.009);
+  EXPECT_DOUBLE_EQ(t.input_bound_percent, 45);
+  EXPECT_DOUBLE_EQ(t.headspace_images_per_s, 16 / 0.011);
 }
 
 TEST(ThroughputTest, NothingMeasuredIsZeroNotNan) {

@@ -57,10 +57,12 @@ TEST_F(ResultTest, EachRankOfSeveralHasItsNumbers) {
   EXPECT_FALSE(result().contains("ranks"));
   measured.rank = 1;
   measured.throughput.rank_wait_s = 0.25;
+  measured.throughput.longest_input_wait_s = 1.75;
   measured.ranks = {{.input_wait_s = 1.5, .images = 64}, {.rank_wait_s = 0.25, .bad_samples = 2}};
   const Json json = result();
   EXPECT_EQ(json["rank"], 1);
   EXPECT_EQ(json["throughput"]["rank_wait_s"], 0.25);
+  EXPECT_EQ(json["throughput"]["longest_input_wait_s"], 1.75);
   ASSERT_EQ(json["ranks"].size(), 2);
   EXPECT_EQ(json["ranks"][0]["input_wait_s"], 1.5);
   EXPECT_EQ(json["ranks"][0]["images"], 64);

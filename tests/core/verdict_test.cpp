@@ -22,6 +22,7 @@ RunMeasurements measured(double input_wait_s) {
   out.throughput.samples = 1000;
   out.throughput.wall_s = 10;
   out.throughput.input_wait_s = input_wait_s;
+  out.throughput.longest_input_wait_s = input_wait_s;
   out.throughput.images_per_s = 100;
   out.throughput.headspace_images_per_s = 1000 / (10 - input_wait_s);
   out.throughput.input_bound_percent = 10 * input_wait_s;
@@ -68,32 +69,46 @@ TEST(VerdictTest, FivePercentOfWaitingAreAllowed) {
 }
 
 TEST(VerdictTest, TheRankThatWaitedLongestIsWhatTheOthersWaitedFor) {
-  RunMeasurements run = measured(0);
+  RunMeasurements run = measured(5);
+  run.throughput.input_wait_s = 0;
   run.input.samples = 500;
   run.ranks = {{.input_wait_s = 0}, {.input_wait_s = 5}, {.input_wait_s = 2}};
-  Verdict verdict = verdict_of(run);
+  const Verdict verdict = verdict_of(run);
   EXPECT_TRUE(verdict.is_input_bound) << "though this rank never waited for its own";
   EXPECT_EQ(verdict.limiting_stage, "rank 1");
   EXPECT_EQ(verdict.text,
             "input-bound: for 50 % of the measured time the device waited for input; without that "
-            "wait it would train 200 images/s instead of 100 images/s. That was rank 1, for which "
-            "the others waited: rank-1/result.json has its stages");
+            "wait it would train 200 images/s instead of 100 images/s. Of the ranks, rank 1 waited "
+            "longest for its own input, for 50 %: rank-1/result.json has its stages");
   run.rank = 1;
-  run.throughput.input_wait_s = 5;
   EXPECT_EQ(verdict_of(run).limiting_stage, "transform/decode") << "as that rank itself says";
-  run.ranks = {{.input_wait_s = 0.2}, {.input_wait_s = 0.1}};
-  verdict = verdict_of(run);
-  EXPECT_FALSE(verdict.is_input_bound);
+  EXPECT_THAT(verdict_of(run).text, HasSubstr("input, for 50 %. The stage that limits is "));
+}
+
+TEST(VerdictTest, RanksThatAreLateInDifferentStepsBindTheRunTogether) {
+  RunMeasurements run = measured(3.2);
+  run.throughput.input_wait_s = 0.4;
+  run.ranks = std::vector<RankSummary>(8, {.input_wait_s = 0.4});
+  run.ranks[3].input_wait_s = 0.42;
+  const Verdict verdict = verdict_of(run);
+  EXPECT_TRUE(verdict.is_input_bound);
+  EXPECT_THAT(verdict.text, StartsWith("input-bound: for 32 % of the measured time the device "));
+  EXPECT_THAT(verdict.text, HasSubstr("would train 147 images/s instead of 100 images/s. Of the "
+                                      "ranks, rank 3 waited longest for its own input, for 4 %: "));
 }
 
 TEST(SummaryTest, RanksTellWhatTheyLost) {
   RunMeasurements run = measured(0);
+  run.throughput.input_wait_s = 2;
   run.throughput.device_wait_s = 5;
   run.throughput.rank_wait_s = 1;
   run.ranks = {{.left_out = 1234}, {.bad_samples = 3}};
   const std::string text =
       summary_text(run, BadSampleAccount(BadSamplePolicy::kSkip, 10), Notes(), "result.json");
-  EXPECT_THAT(text, HasSubstr("device wait 50.0 %, of which 10.0 % for other ranks;"));
+  EXPECT_THAT(
+      text,
+      HasSubstr(
+          "input wait 20.0 %, submit 0.0 %, device wait 50.0 %, of which 10.0 % for other ranks;"));
   EXPECT_THAT(text, HasSubstr("bad samples of rank 1: 3, told in rank-1/result.json\n"));
   EXPECT_THAT(text, HasSubstr("left out    by rank 0: 1,234 samples, as other ranks had no more"));
 }

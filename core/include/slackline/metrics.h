@@ -18,6 +18,7 @@ struct StepTimes {
   std::chrono::nanoseconds device_wait{};  ///< until the device was not too far behind, and before
                                            ///< that until other ranks had their input, too
   std::chrono::nanoseconds rank_wait{};    ///< the part of device_wait for other ranks' input
+  std::chrono::nanoseconds longest_input_wait{};  ///< of any rank, as long as this one waited, too
 
   [[nodiscard]] std::chrono::nanoseconds total() const { return input_wait + submit + device_wait; }
 };
@@ -57,9 +58,10 @@ struct Throughput {
   double submit_s = 0;
   double device_wait_s = 0;
   double rank_wait_s = 0;             ///< the part of device_wait_s for other ranks' input
+  double longest_input_wait_s = 0;    ///< in each step that of the rank which waited longest
   double images_per_s = 0;            ///< samples / wall_s
-  double headspace_images_per_s = 0;  ///< samples / (wall_s - input_wait_s): were input free
-  double input_bound_percent = 0;     ///< input_wait_s of wall_s
+  double headspace_images_per_s = 0;  ///< samples / (wall_s - longest_input_wait_s)
+  double input_bound_percent = 0;     ///< longest_input_wait_s of wall_s
   Distribution step_ms;
   Distribution step_images_per_s;  ///< of each step: p10 is a slow one
 };
