@@ -81,7 +81,9 @@ Verdict verdict_of(const RunMeasurements& measured) {
                     fixed(100 * own_s / throughput.wall_s, 0) + " %";
     if (slowest != measured.rank) {
       verdict.limiting_stage = rank;
-      verdict.text += ": rank-" + std::to_string(slowest) + "/result.json has its stages";
+      verdict.text +=
+          slowest == 0 ? ": its result.json" : ": rank-" + std::to_string(slowest) + "/result.json";
+      verdict.text += " has its stages";
       return verdict;
     }
     verdict.text += ". ";

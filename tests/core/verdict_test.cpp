@@ -83,6 +83,9 @@ TEST(VerdictTest, TheRankThatWaitedLongestIsWhatTheOthersWaitedFor) {
   run.rank = 1;
   EXPECT_EQ(verdict_of(run).limiting_stage, "transform/decode") << "as that rank itself says";
   EXPECT_THAT(verdict_of(run).text, HasSubstr("input, for 50 %. The stage that limits is "));
+  run.ranks[0].input_wait_s = 5.1;
+  EXPECT_THAT(verdict_of(run).text,
+              HasSubstr("rank 0 waited longest for its own input, for 51 %: its result.json has"));
 }
 
 TEST(VerdictTest, RanksThatAreLateInDifferentStepsBindTheRunTogether) {
