@@ -1,5 +1,7 @@
 #include "cuda/runtime.h"
 
+#include <slackline/left_behind.h>
+
 #include <string>
 
 #include "cuda/nvtx_range.h"
@@ -16,6 +18,19 @@ void check(cudaError_t status, std::string_view what) {
 }
 
 Runtime::~Runtime() = default;
+
+void Runtime::abandon(int device, const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  if (is_abandoned_) return;
+  reason_ = reason;
+  is_abandoned_ = true;
+  leave_behind(text("a wait for device ", device));
+}
+
+void Runtime::check_abandoned() const {
+  const std::lock_guard lock(mutex_);
+  if (is_abandoned_) throw DeviceError(reason_);
+}
 
 namespace {
 

@@ -9,12 +9,13 @@
 
 namespace slackline::cuda {
 
-/// Gives what a Runtime made back to it. The Runtime outlives all of them.
+/// Gives what a Runtime made back to it, unless the device was abandoned. The Runtime outlives all
+/// of them.
 struct Destroy {
   Runtime* runtime = nullptr;
   template <class Handle>
   void operator()(Handle* handle) const noexcept {
-    runtime->destroy(handle);
+    if (!runtime->is_abandoned()) runtime->destroy(handle);
   }
 };
 
@@ -83,7 +84,9 @@ class Buffer {
  private:
   struct Free {
     Runtime* runtime = nullptr;
-    void operator()(void* memory) const noexcept { Memory::free(*runtime, memory); }
+    void operator()(void* memory) const noexcept {
+      if (!runtime->is_abandoned()) Memory::free(*runtime, memory);
+    }
   };
 
   std::unique_ptr<void, Free> memory_;

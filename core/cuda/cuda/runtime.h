@@ -2,8 +2,10 @@
 
 #include <slackline/error.h>
 
+#include <atomic>
 #include <cstddef>
 #include <functional>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -41,6 +43,14 @@ class Runtime {
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
   virtual ~Runtime();
+
+  /// The device does not answer any more, and nobody knows what it may still touch: from here on
+  /// owners of memory, streams, events and graphs (cuda/handles.h) give nothing back, as CUDA would
+  /// wait for the device. The process must end, and does so by _exit() (slackline/left_behind.h).
+  void abandon(int device, const std::string& reason);
+  [[nodiscard]] bool is_abandoned() const noexcept { return is_abandoned_; }
+  /// Throws the reason as a DeviceError once the device was abandoned.
+  void check_abandoned() const;
 
   /// Makes `device` that of the calling thread.
   virtual void use_device(int device) = 0;
@@ -95,6 +105,11 @@ class Runtime {
   [[nodiscard]] virtual cudaGraphExec_t end_capture(cudaStream_t stream) = 0;
   virtual void launch(cudaGraphExec_t graph, cudaStream_t stream) = 0;
   virtual void destroy(cudaGraphExec_t graph) noexcept = 0;
+
+ private:
+  std::atomic<bool> is_abandoned_ = false;
+  mutable std::mutex mutex_;
+  std::string reason_;  ///< of the first who gave up
 };
 
 /// The machine's own. Lives as long as the process.

@@ -11,15 +11,16 @@
 namespace slackline::gpu {
 
 UploadStream::UploadStream(BatchStream& host, const ModelSpec& spec, cuda::Runtime& runtime,
-                           TraceTrack& track, const Clock& clock)
+                           TraceTrack& track, const StepDeadline& deadline)
     : host_(host),
       spec_(spec),
       runtime_(runtime),
       track_(track),
-      clock_(clock),
+      deadline_(deadline),
       stream_(cuda::make_stream(runtime)) {}
 
 UploadStream::~UploadStream() {
+  if (runtime_.is_abandoned()) return;
   for (void* memory : pinned_) runtime_.unpin(memory);
 }
 
@@ -68,7 +69,7 @@ void UploadStream::pin(const Batch& batch) {
 }
 
 void UploadStream::copy(const Batch& batch, Slot& slot) {
-  const TracedSpan span(track_, "upload", clock_, batch.index);
+  const TracedSpan span(track_, "upload", deadline_.clock, batch.index);
   const cuda::NvtxRange range("upload");
   slot.batch = batch;
   slot.batch.images = {slot.images.data(), batch.images.size()};
@@ -83,7 +84,23 @@ void UploadStream::copy(const Batch& batch, Slot& slot) {
   runtime_.copy(slot.labels.data(), slot.labels_of_host.data(), batch.labels.size_bytes(),
                 stream_.get());
   runtime_.record(slot.copied.get(), stream_.get());
-  runtime_.synchronize(slot.copied.get());
+  wait_for(slot);
+}
+
+void UploadStream::wait_for(const Slot& slot) {
+  if (deadline_.limit.count() == 0) return runtime_.synchronize(slot.copied.get());
+  const auto pause = [this] {
+    runtime_.check_abandoned();
+    sleep_a_moment(deadline_.clock);
+  };
+  if (wait_within(
+          deadline_, [&] { return runtime_.is_done(slot.copied.get()); }, pause))
+    return;
+  runtime_.abandon(
+      spec_.device.index,
+      overdue(spec_.device.index, text("the upload of batch ", slot.batch.index), deadline_) +
+          ", because the GPU hangs");
+  runtime_.check_abandoned();
 }
 
 void UploadStream::give_back(const Batch* batch) noexcept {

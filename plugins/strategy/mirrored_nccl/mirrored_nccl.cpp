@@ -15,6 +15,7 @@
 #include <string>
 
 #include "cuda/runtime.h"
+#include "gpu_replica/device_wait.h"
 #include "gpu_replica/upload_stream.h"
 #include "nccl/api.h"
 #include "nccl/communicator.h"
@@ -35,6 +36,7 @@ class MirroredNcclStrategy final : public Strategy {
     std::int32_t max_ctas = 0;
     std::int32_t deadline_s = 10;
     std::int32_t rendezvous_deadline_s = 60;
+    std::int32_t step_deadline_s = 300;
 
     static OptionTable<Options> table() {
       return {
@@ -61,6 +63,7 @@ class MirroredNcclStrategy final : public Strategy {
               .unit("blocks"),
           group::RankRows<Options>::deadline(),
           group::RankRows<Options>::rendezvous_deadline(),
+          gpu::step_deadline_option<Options>(),
       };
     }
   };
@@ -75,7 +78,8 @@ class MirroredNcclStrategy final : public Strategy {
         device_(choose_device()),
         id_(nccl::id_of(device_)),
         track_(host.track(text("device ", device_, " upload"))),
-        replica_(std::make_unique<nccl::MirroredReplica>(cuda::runtime(), device_)) {
+        replica_(
+            std::make_unique<nccl::MirroredReplica>(cuda::runtime(), device_, step_deadline())) {
     nccl::require_calls_that_do_not_wait(std::getenv("NCCL_COMM_BLOCKING"));
   }
 
@@ -113,7 +117,7 @@ class MirroredNcclStrategy final : public Strategy {
 
   [[nodiscard]] std::unique_ptr<BatchStream> upload(BatchStream& host, std::int32_t) override {
     return std::make_unique<gpu::UploadStream>(host, replica_->spec(), cuda::runtime(), track_,
-                                               host_.clock());
+                                               step_deadline());
   }
 
   void submit(std::span<const Batch* const> batches, const StepPlan& plan) override {
@@ -130,6 +134,10 @@ class MirroredNcclStrategy final : public Strategy {
   [[nodiscard]] TensorStore& state() override { return replica_->state(); }
 
  private:
+  [[nodiscard]] gpu::StepDeadline step_deadline() const {
+    return {.clock = host_.clock(), .limit = std::chrono::seconds(options_.step_deadline_s)};
+  }
+
   [[nodiscard]] group::RankOptions rank_options() const {
     return {.strategy = "mirrored_nccl",
             .size_option = "devices",

@@ -5,12 +5,14 @@
 #include <slackline/strategy.h>
 
 #include <cassert>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 
 #include "cuda/runtime.h"
+#include "gpu_replica/device_wait.h"
 #include "gpu_replica/gpu_replica.h"
 #include "gpu_replica/upload_stream.h"
 
@@ -21,20 +23,22 @@ class OneGpuStrategy final : public Strategy {
  public:
   struct Options {
     std::int32_t device = 0;
+    std::int32_t step_deadline_s = 300;
 
     static OptionTable<Options> table() {
       return {option("device", &Options::device,
                      "index of the GPU, as CUDA counts them (CUDA_VISIBLE_DEVICES)")
-                  .range(0, 63)};
+                  .range(0, 63),
+              gpu::step_deadline_option<Options>()};
     }
   };
 
   static std::string unavailable() { return cuda::why_unavailable(); }
 
   OneGpuStrategy(const Options& options, Host& host)
-      : host_(host),
+      : deadline_{.clock = host.clock(), .limit = std::chrono::seconds(options.step_deadline_s)},
         track_(host.track("device 0 upload")),
-        replica_(cuda::runtime(), options.device) {}
+        replica_(cuda::runtime(), options.device, deadline_) {}
 
   [[nodiscard]] std::int32_t device_count() const override { return 1; }
 
@@ -46,7 +50,7 @@ class OneGpuStrategy final : public Strategy {
 
   [[nodiscard]] std::unique_ptr<BatchStream> upload(BatchStream& host, std::int32_t) override {
     return std::make_unique<gpu::UploadStream>(host, replica_.spec(), cuda::runtime(), track_,
-                                               host_.clock());
+                                               deadline_);
   }
 
   void submit(std::span<const Batch* const> batches, const StepPlan& plan) override {
@@ -59,7 +63,7 @@ class OneGpuStrategy final : public Strategy {
   [[nodiscard]] TensorStore& state() override { return replica_.model().state(); }
 
  private:
-  Host& host_;
+  const gpu::StepDeadline deadline_;
   TraceTrack& track_;
   gpu::GpuReplica replica_;
 };

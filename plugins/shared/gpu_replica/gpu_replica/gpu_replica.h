@@ -11,6 +11,7 @@
 #include <string>
 
 #include "cuda/handles.h"
+#include "gpu_replica/device_wait.h"
 
 namespace slackline::gpu {
 
@@ -45,15 +46,17 @@ struct Mirror {
 /// One replica of a model on one GPU: its stream, and the steps that are on their way.
 ///
 /// Lifecycle  construct, build(), join() if there are other replicas, then submit() and finish() in
-///            turns. Destruction waits for the steps that are still on their way.
+///            turns. Destruction waits for the steps that are still on their way, as finish() does.
 /// Threads    one caller at a time.
 /// Errors     what a step's launch throws is rethrown by its finish(); so is a device's failure.
 ///            After a device's failure, or that of a step or of another replica if there are
-///            others, no step can be finished.
+///            others, no step can be finished. Nor can any behind one that missed the deadline:
+///            the others are told, and if the device is not done even then, it is abandoned
+///            (cuda::Runtime), with the model.
 class GpuReplica {
  public:
   /// `runtime` must outlive this.
-  GpuReplica(cuda::Runtime& runtime, std::int32_t device);
+  GpuReplica(cuda::Runtime& runtime, std::int32_t device, const StepDeadline& deadline);
   ~GpuReplica();
   GpuReplica(const GpuReplica&) = delete;
   GpuReplica& operator=(const GpuReplica&) = delete;
@@ -75,7 +78,8 @@ class GpuReplica {
   /// Waits, asleep, for the oldest step that is not finished.
   [[nodiscard]] StepSums finish();
 
-  /// Waits, asleep, for everything that was enqueued, until another replica is lost.
+  /// Waits, asleep, for everything that was enqueued, until the deadline or the loss of another
+  /// replica.
   void wait();
 
  private:
@@ -83,20 +87,26 @@ class GpuReplica {
     cuda::PinnedBuffer<StepSums> sums;
     cuda::Event done;
     std::exception_ptr error;
+    StepKind kind{};
+    std::uint64_t number = 0;  ///< of a training step, from 0
   };
 
   [[nodiscard]] InFlight& new_step();
   void launch(const Batch* batch, const StepPlan& plan, StepSums& sums);
-  void wait_for(const cuda::Event& event);
+  void wait_for(const cuda::Event& event, const InFlight* step);
   [[nodiscard]] bool is_done(const cuda::Event& event);
+  [[noreturn]] void give_up(const cuda::Event& event, const std::string& work);
+  [[nodiscard]] bool ends_soon(const cuda::Event& event);
+  void end_steps();
 
   cuda::Runtime& runtime_;
   const std::int32_t device_;
+  const StepDeadline deadline_;
   cuda::Stream stream_;
   ModelSpec spec_;
   std::unique_ptr<Model> model_;
   std::optional<Mirror> mirror_;
-  std::exception_ptr failure_;  ///< of a step that is one of several: then none can be finished
+  std::exception_ptr failure_;  ///< behind which no step can be finished
   cuda::Event done_;            ///< for wait()
   // Lists, between which steps are moved: a steady run allocates nothing.
   std::list<InFlight> in_flight_;  ///< oldest first

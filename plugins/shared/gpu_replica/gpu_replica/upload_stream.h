@@ -1,7 +1,6 @@
 #pragma once
 
 #include <slackline/batch.h>
-#include <slackline/clock.h>
 #include <slackline/model.h>
 #include <slackline/trace.h>
 
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "cuda/handles.h"
+#include "gpu_replica/device_wait.h"
 
 namespace slackline::gpu {
 
@@ -25,12 +25,13 @@ namespace slackline::gpu {
 /// Lifecycle  as BatchStream; memory is allocated and pinned as the first batches come.
 /// Threads    as BatchStream.
 /// Errors     those of `host`; DataError for a label outside the classes, which nobody can see on
-///            the device; DeviceError.
+///            the device; DeviceError. A copy that misses the deadline abandons the device
+///            (cuda::Runtime), and one of a device that was abandoned ends.
 class UploadStream final : public BatchStream {
  public:
   /// `spec` is the model's. All must outlive this.
   UploadStream(BatchStream& host, const ModelSpec& spec, cuda::Runtime& runtime, TraceTrack& track,
-               const Clock& clock);
+               const StepDeadline& deadline);
   ~UploadStream() override;
 
   [[nodiscard]] const Batch* next() override;
@@ -51,12 +52,13 @@ class UploadStream final : public BatchStream {
   [[nodiscard]] Slot& free_slot();
   void pin(const Batch& batch);
   void copy(const Batch& batch, Slot& slot);
+  void wait_for(const Slot& slot);
 
   BatchStream& host_;
   const ModelSpec spec_;
   cuda::Runtime& runtime_;
   TraceTrack& track_;
-  const Clock& clock_;
+  const StepDeadline deadline_;
   const cuda::Stream stream_;
   std::vector<void*> pinned_;
 

@@ -28,8 +28,8 @@ namespace slackline::nccl {
 class MirroredReplica {
  public:
   /// `runtime` must outlive this.
-  MirroredReplica(cuda::Runtime& runtime, std::int32_t device)
-      : runtime_(runtime), device_(device), replica_(runtime, device) {}
+  MirroredReplica(cuda::Runtime& runtime, std::int32_t device, const gpu::StepDeadline& deadline)
+      : runtime_(runtime), device_(device), replica_(runtime, device, deadline) {}
 
   void build(ModelFactory& factory, const ModelSpec& spec) { replica_.build(factory, spec); }
   /// What the model was built with.

@@ -4,9 +4,15 @@
 
 #include <slackline/error.h>
 #include <slackline/live_span.h>
+#include <slackline/simulated_clock.h>
 
 #include <array>
+#include <chrono>
 #include <deque>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -20,13 +26,43 @@
 namespace slackline::gpu {
 namespace {
 
+using namespace std::chrono_literals;
 using slackline::testing_support::TestHost;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::StartsWith;
 
 constexpr ImageShape kShape{.height = 4, .width = 4, .channels = 3};
 constexpr std::int32_t kBatch = 8;
+
+/// A device that needs some questions to get done, each of which may take long.
+class SlowDevice final : public cuda::FakeRuntime {
+ public:
+  explicit SlowDevice(SimulatedClock& clock) : clock_(clock) {}
+  bool is_done(cudaEvent_t event) override {
+    if (questions_until_done == 0) return FakeRuntime::is_done(event);
+    if (questions_until_done != kHangs) --questions_until_done;
+    clock_.sleep(time_of_question);
+    return false;
+  }
+  void synchronize(cudaEvent_t event) override {
+    ++unlimited_waits;
+    FakeRuntime::synchronize(event);
+  }
+  void synchronize(cudaStream_t stream) override {
+    ++unlimited_waits;
+    FakeRuntime::synchronize(stream);
+  }
+
+  static constexpr int kHangs = std::numeric_limits<int>::max();
+  int questions_until_done = 0;
+  std::chrono::seconds time_of_question{1};
+  int unlimited_waits = 0;
+
+ private:
+  SimulatedClock& clock_;
+};
 
 /// Batches in memory that is used in turns, as a reader's is.
 class HostBatches final : public BatchStream {
@@ -84,7 +120,9 @@ class HostBatches final : public BatchStream {
 /// Reads the batch on the device, and answers with its first pixel as the loss.
 class PixelModel final : public Model {
  public:
-  explicit PixelModel(cuda::FakeRuntime& cuda) : cuda_(cuda), sums_(cuda, 1) {}
+  PixelModel(cuda::FakeRuntime& cuda, int& destroyed)
+      : cuda_(cuda), destroyed_(destroyed), sums_(cuda, 1) {}
+  ~PixelModel() override { ++destroyed_; }
 
   void build(const ModelSpec& spec) override { spec_ = spec; }
   void forward_backward(const Batch& batch, std::int32_t, StepSums& sums) override {
@@ -109,44 +147,65 @@ class PixelModel final : public Model {
 
  private:
   cuda::FakeRuntime& cuda_;
+  int& destroyed_;
   cuda::DeviceBuffer<StepSums> sums_;
   ModelSpec spec_;
 };
 
 class GpuReplicaTest : public testing::Test, private ModelFactory {
  protected:
-  GpuReplicaTest() {
+  GpuReplicaTest() { make(300s); }
+
+  void make(std::chrono::seconds limit) {
+    upload_.reset();
+    replica_.reset();
+    const StepDeadline deadline{.clock = clock_, .limit = limit};
+    replica_.emplace(cuda_, 3, deadline);
     ModelSpec spec;
     spec.image = kShape;
     spec.max_batch_size = kBatch;
     spec.num_classes = 10;
-    replica_.build(*this, spec);
-    upload_.emplace(host_batches_, replica_.spec(), cuda_, host_.track("device 3 upload"),
-                    host_.clock());
+    replica_->build(*this, spec);
+    upload_.emplace(host_batches_, replica_->spec(), cuda_, host_.track("device 3 upload"),
+                    deadline);
   }
 
   std::unique_ptr<Model> make_model() override {
-    auto made = std::make_unique<PixelModel>(cuda_);
+    auto made = std::make_unique<PixelModel>(cuda_, destroyed_models_);
     model_ = made.get();
     return made;
   }
 
   const Batch* submit(StepKind kind = StepKind::kTrain) {
     const Batch* const batch = upload_->next();
-    replica_.submit(batch, {.kind = kind, .rule = {.learning_rate = 0.5f}});
+    replica_->submit(batch, {.kind = kind, .rule = {.learning_rate = 0.5f}});
     return batch;
   }
+  void submit_step(std::uint64_t number) {
+    replica_->submit(upload_->next(), {.rule = {.learning_rate = 0.5f, .step = number}});
+  }
+  std::string error_of_finish() {
+    try {
+      (void)replica_->finish();
+      return "nothing was thrown";
+    } catch (const DeviceError& error) {
+      return error.what();
+    }
+  }
+  [[nodiscard]] std::chrono::nanoseconds now() const { return clock_.now().time_since_epoch(); }
   StepSums finish(const Batch* batch) {
-    const StepSums sums = replica_.finish();
+    const StepSums sums = replica_->finish();
     upload_->give_back(batch);
     return sums;
   }
 
-  cuda::FakeRuntime cuda_;
-  TestHost host_;
+  SimulatedClock clock_{1};
+  SlowDevice cuda_{clock_};
+  TestHost host_{clock_};
+  int destroyed_models_ = 0;
   PixelModel* model_ = nullptr;
   HostBatches host_batches_{cuda_, 3};
-  GpuReplica replica_{cuda_, 3};
+  std::optional<GpuReplica> replica_;
   std::optional<UploadStream> upload_;
 };
 
@@ -159,7 +218,7 @@ TEST_F(GpuReplicaTest, StepsOnTheirWayKeepTheirBatchesAndSums) {
     in_flight.pop_front();
     in_flight.push_back(upload_->next());
     cuda_.begin_step();
-    replica_.submit(in_flight.back(), {.rule = {.learning_rate = 0.5f}});
+    replica_->submit(in_flight.back(), {.rule = {.learning_rate = 0.5f}});
     cuda_.end_step();
   }
   EXPECT_EQ(finish(in_flight[0]).loss, 38);
@@ -193,8 +252,8 @@ TEST_F(GpuReplicaTest, ABatchIsOnTheDeviceWhenItComesAndTheHostsHasGoneBack) {
 TEST_F(GpuReplicaTest, ARestTrainsAndNoBatchIsNoStep) {
   host_batches_.next_size = 3;
   EXPECT_EQ(finish(submit()).samples, 3);
-  replica_.submit(nullptr, {});
-  EXPECT_EQ(replica_.finish().samples, 0);
+  replica_->submit(nullptr, {});
+  EXPECT_EQ(replica_->finish().samples, 0);
   EXPECT_THAT(cuda_.violations(), IsEmpty());
 }
 
@@ -217,7 +276,7 @@ TEST_F(GpuReplicaTest, WhatAStepThrowsComesWithItsFinish) {
   model_->fails = false;
   const Batch* const behind = submit();
   EXPECT_EQ(finish(good).loss, 0);
-  EXPECT_THROW((void)replica_.finish(), DeviceError);
+  EXPECT_THROW((void)replica_->finish(), DeviceError);
   upload_->give_back(bad);
   EXPECT_EQ(finish(behind).loss, 2);
 }
@@ -236,6 +295,88 @@ TEST_F(GpuReplicaTest, ProfilersSeeStepsUploadsAndTheSpansOfTheHost) {
   (void)finish(submit(StepKind::kEvaluate));
   { const LiveSpan span("read"); }
   EXPECT_EQ(recorder.said(), "(upload )(train )(upload )(evaluate )(read )");
+}
+
+TEST_F(GpuReplicaTest, AStepThatDoesNotEndIsNamedAndNothingIsWaitedForBehindIt) {
+  submit_step(41);
+  submit_step(42);
+  cuda_.questions_until_done = SlowDevice::kHangs;
+  const std::string error = error_of_finish();
+  EXPECT_THAT(error, StartsWith("device 3: step 41 (of steps.jsonl, from 0) has not ended within "
+                                "300 s ([strategy] step_deadline_s), because the GPU hangs"));
+  EXPECT_GE(now(), 300s);
+  EXPECT_LT(now(), 303s);
+  const auto then = now();
+  EXPECT_EQ(error_of_finish(), error) << "of the other step, too";
+  const std::size_t allocated = cuda_.allocated_bytes(), pinned = cuda_.pinned();
+  upload_.reset();
+  replica_.reset();
+  EXPECT_EQ(now(), then);
+  EXPECT_EQ(cuda_.allocated_bytes(), allocated) << "the device may still use it";
+  EXPECT_EQ(cuda_.pinned(), pinned);
+  EXPECT_EQ(destroyed_models_, 0) << "its plugin has a runtime of its own, and cuDNN's handle";
+  EXPECT_EQ(cuda_.unlimited_waits, 0);
+}
+
+TEST_F(GpuReplicaTest, AStepMayTakeAsLongAsTheDeadlineSays) {
+  for (int i = 0; i < 3; ++i) submit_step(0);
+  for (int i = 0; i < 3; ++i) {
+    cuda_.questions_until_done = 290;
+    EXPECT_EQ(error_of_finish(), "nothing was thrown") << "each step has the time for itself";
+  }
+}
+
+TEST_F(GpuReplicaTest, AProcessThatWasStoppedAsksOnceMore) {
+  submit_step(0);
+  cuda_.questions_until_done = 1;
+  cuda_.time_of_question = 1h;
+  EXPECT_EQ(error_of_finish(), "nothing was thrown");
+}
+
+TEST_F(GpuReplicaTest, WithoutADeadlineTheDeviceIsWaitedForAsLongAsItTakes) {
+  make(0s);
+  submit_step(0);
+  cuda_.questions_until_done = SlowDevice::kHangs;
+  cuda_.unlimited_waits = 0;
+  EXPECT_EQ(error_of_finish(), "nothing was thrown");
+  EXPECT_EQ(cuda_.unlimited_waits, 1);
+}
+
+TEST_F(GpuReplicaTest, AnEvaluationThatDoesNotEndIsCalledSo) {
+  (void)submit(StepKind::kEvaluate);
+  cuda_.questions_until_done = SlowDevice::kHangs;
+  EXPECT_THAT(error_of_finish(), StartsWith("device 3: a step of an evaluation has not ended"));
+}
+
+TEST_F(GpuReplicaTest, StepsThatNobodyFinishesAreWaitedForWithinTheDeadline) {
+  submit_step(0);
+  cuda_.questions_until_done = SlowDevice::kHangs;
+  replica_.reset();
+  EXPECT_GE(now(), 300s);
+  EXPECT_LT(now(), 303s);
+  EXPECT_TRUE(cuda_.is_abandoned());
+}
+
+TEST_F(GpuReplicaTest, AnUploadThatDoesNotEndIsNamedAndEndsTheStepsToo) {
+  submit_step(0);
+  cuda_.questions_until_done = SlowDevice::kHangs;
+  try {
+    (void)upload_->next();
+    FAIL() << "nothing was thrown";
+  } catch (const DeviceError& error) {
+    EXPECT_THAT(error.what(), StartsWith("device 3: the upload of batch 1 has not ended within"));
+    EXPECT_EQ(error_of_finish(), error.what());
+  }
+  EXPECT_LT(now(), 310s);
+}
+
+TEST_F(GpuReplicaTest, AnUploadEndsWithTheDevice) {
+  submit_step(0);
+  cuda_.questions_until_done = SlowDevice::kHangs;
+  const std::string error = error_of_finish();
+  const auto then = now();
+  EXPECT_THROW((void)upload_->next(), DeviceError);
+  EXPECT_LT(now(), then + 3s);
 }
 
 TEST_F(GpuReplicaTest, CancelReachesTheHost) {

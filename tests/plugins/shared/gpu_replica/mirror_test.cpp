@@ -2,7 +2,9 @@
 // them.
 
 #include <slackline/error.h>
+#include <slackline/simulated_clock.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,9 +20,11 @@
 namespace slackline::gpu {
 namespace {
 
+using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::StartsWith;
 
 /// A device that needs some questions to get done.
 class SlowDevice final : public cuda::FakeRuntime {
@@ -31,23 +35,21 @@ class SlowDevice final : public cuda::FakeRuntime {
     return FakeRuntime::is_done(event);
   }
   void synchronize(cudaEvent_t) override { ADD_FAILURE() << "a wait that nobody can end"; }
-  void synchronize(cudaStream_t stream) override {
-    ++synchronised_streams;
-    FakeRuntime::synchronize(stream);
-  }
+  void synchronize(cudaStream_t) override { ADD_FAILURE() << "a wait that nobody can end"; }
 
   bool fails = false;
   int questions_until_done = 0;
-  int synchronised_streams = 0;
 };
 
 class OtherReplicas final : public Peers {
  public:
+  explicit OtherReplicas(SimulatedClock& clock) : clock_(clock) {}
   void check() override {
     if (!lost.empty()) throw DeviceError(lost);
   }
   void pause() override {
     ++pauses;
+    clock_.sleep(1ms);
     if (pauses == lost_at_pause) lost = "rank 1 (node7) is lost";
     check();
   }
@@ -55,12 +57,20 @@ class OtherReplicas final : public Peers {
     lost = lost_later;
     check();
   }
-  void abort(const std::string& reason) noexcept override { aborts.push_back(reason); }
+  void abort(const std::string& reason) noexcept override {
+    aborts.push_back(reason);
+    lost = "this rank has aborted";
+    if (during_abort) during_abort();
+  }
 
   std::string lost, lost_later;
   int pauses = 0;
   int lost_at_pause = -1;
   std::vector<std::string> aborts;
+  std::function<void()> during_abort;
+
+ private:
+  SimulatedClock& clock_;
 };
 
 class NoExchange final : public GradientExchange {
@@ -114,12 +124,14 @@ class MirrorTest : public testing::Test, private ModelFactory {
     }
   }
 
+  SimulatedClock clock_{1};
   SlowDevice device_;
-  OtherReplicas others_;
+  OtherReplicas others_{clock_};
   NoExchange exchange_;
   NotingModel* model_ = nullptr;
   Batch batch_;
-  std::unique_ptr<GpuReplica> replica_ = std::make_unique<GpuReplica>(device_, 0);
+  std::unique_ptr<GpuReplica> replica_ =
+      std::make_unique<GpuReplica>(device_, 0, StepDeadline{.clock = clock_, .limit = 300s});
 };
 
 TEST_F(MirrorTest, AStepIsOfAllReplicasAndOneWithoutABatchTakesPart) {
@@ -174,9 +186,43 @@ TEST_F(MirrorTest, MemoryStaysUntilTheDeviceIsDoneWithAStepThatWasGivenUp) {
   replica_->submit(&batch_, of(32));
   others_.lost = "rank 1 (node7) is lost";
   EXPECT_EQ(finish(), others_.lost);
-  EXPECT_EQ(device_.synchronised_streams, 0);
+  device_.questions_until_done = 3;
   replica_.reset();
-  EXPECT_EQ(device_.synchronised_streams, 1);
+  EXPECT_EQ(device_.questions_until_done, -1) << "it was asked until it was";
+  EXPECT_FALSE(device_.is_abandoned());
+}
+
+TEST_F(MirrorTest, AStepThatDoesNotEndIsToldToTheOthersWithItsReason) {
+  replica_->submit(&batch_, of(32));
+  device_.questions_until_done = 1'000'000'000;
+  const std::string error = finish();
+  EXPECT_THAT(error, StartsWith("device 0: step 0 (of steps.jsonl, from 0) has not ended within "
+                                "300 s"));
+  EXPECT_THAT(error, HasSubstr("or NCCL waits for another rank"));
+  EXPECT_THAT(others_.aborts, ElementsAre(error));
+  EXPECT_EQ(finish(), error);
+  EXPECT_TRUE(device_.is_abandoned()) << "that did not help";
+  const Clock::Time then = clock_.now();
+  replica_.reset();
+  EXPECT_EQ(clock_.now(), then);
+}
+
+TEST_F(MirrorTest, ADeviceWhichTheAbortSetsFreeIsLeftAsUsual) {
+  replica_->submit(&batch_, of(32));
+  device_.questions_until_done = 1'000'000'000;
+  others_.during_abort = [this] { device_.questions_until_done = 5; };
+  EXPECT_THAT(finish(), HasSubstr("has not ended within 300 s"));
+  EXPECT_FALSE(device_.is_abandoned());
+  replica_.reset();
+  EXPECT_EQ(device_.allocated_bytes(), 0u);
+}
+
+TEST_F(MirrorTest, ADeviceWhichTheAbortMakesFailDoesNotHideTheReason) {
+  replica_->submit(&batch_, of(32));
+  device_.questions_until_done = 1'000'000'000;
+  others_.during_abort = [this] { device_.fails = true; };
+  EXPECT_THAT(finish(), HasSubstr("has not ended within 300 s"));
+  EXPECT_FALSE(device_.is_abandoned());
 }
 
 TEST_F(MirrorTest, AFailureIsToldToTheOthersAtOnceAndEndsAllStepsHere) {

@@ -136,7 +136,8 @@ class MirroredReplicaTest : public testing::Test, private ModelFactory {
   SmallModel* model_ = nullptr;
   std::string lost_;
   Batch batch_;
-  std::unique_ptr<MirroredReplica> replica_ = std::make_unique<MirroredReplica>(device_, 0);
+  std::unique_ptr<MirroredReplica> replica_ = std::make_unique<MirroredReplica>(
+      device_, 0, gpu::StepDeadline{.clock = clock_, .limit = 2s});
 };
 
 TEST_F(MirroredReplicaTest, GradientsAreSummedInBucketsAndTheStepsSumsAddedInTheRanksOrder) {
@@ -186,6 +187,7 @@ TEST_F(MirroredReplicaTest, WhoCannotConnectTellsTheOthersWhy) {
 TEST_F(MirroredReplicaTest, ADeviceThatWaitsForALostRankDoesNotKeepThisOne) {
   connect();
   device_.hangs = true;
+  nccl_.during_end = [this] { device_.hangs = false; };
   replica_->submit(&batch_, {.kind = StepKind::kTrain, .rule = {}, .samples = 24});
   lost_ = "training: rank 2 (node2) is lost";
   const Clock::Time before = clock_.now();
@@ -193,6 +195,19 @@ TEST_F(MirroredReplicaTest, ADeviceThatWaitsForALostRankDoesNotKeepThisOne) {
   EXPECT_LT(clock_.now() - before, 100ms);
   clock_.sleep(1s);
   EXPECT_EQ(nccl_.count("abort"), 1);
+}
+
+TEST_F(MirroredReplicaTest, AStepThatDoesNotEndIsToldToTheOthersAndNcclEndsIt) {
+  connect();
+  device_.hangs = true;
+  nccl_.during_end = [this] { device_.hangs = false; };
+  replica_->submit(&batch_, {.kind = StepKind::kTrain, .rule = {.step = 9}, .samples = 24});
+  const std::string error = finish();
+  EXPECT_THAT(error, testing::StartsWith("device 0: step 9 (of steps.jsonl, from 0) has not ended "
+                                         "within 2 s ([strategy] step_deadline_s)"));
+  EXPECT_THAT(ranks_.aborts, ElementsAre(error));
+  EXPECT_EQ(nccl_.count("abort"), 1);
+  EXPECT_FALSE(device_.is_abandoned());
 }
 
 TEST_F(MirroredReplicaTest, AStoreIsNotWaitedForWithoutAllRanks) {
