@@ -162,7 +162,7 @@ std::string why_unavailable() {
     (void)cudaDriverGetVersion(&driver_version);
     return why_insufficient(driver_version, cudaGetErrorString(status));
   }
-  // With the toolkit's stub of a driver, which has a version.
+  // With the libcuda.so that the toolkit has to link against, which answers with a version.
   if (status == cudaErrorStubLibrary) return why_insufficient(0, cudaGetErrorString(status));
   if (status != cudaSuccess) {
     return text("no GPU can be used: ", cudaGetErrorString(status), " (", static_cast<int>(status),
